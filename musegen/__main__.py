@@ -1,0 +1,5 @@
+"""`python -m musegen` is the command `musegen`."""
+
+from musegen.cli.main import main
+
+main()

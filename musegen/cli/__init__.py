@@ -1,0 +1,1 @@
+"""The command line: one thin file a command group, which parses, calls one verb of the API and prints."""

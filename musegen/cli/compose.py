@@ -1,0 +1,159 @@
+"""`musegen compose` and `musegen continue`: new music, written as MIDI files.
+
+Options that are not given are not passed on: the defaults are those of the verbs of the API, and the help only repeats
+them, so that it need not load the API.
+"""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from musegen.cli.output import AsJson, print_facts
+from musegen.cli.progress import BarProgress
+from musegen.errors import InputError, ScoreFileError
+
+if TYPE_CHECKING:
+    from musegen.midi.score import Score
+
+Out = Annotated[
+    Path, typer.Option("--out", "-o", metavar="OUT.mid", help="File to write; with -n 3: OUT-1.mid to OUT-3.mid.")
+]
+Composer = Annotated[
+    str | None, typer.Option(metavar="NAME", help="In whose style; `musegen composers` lists the names.")
+]
+Instruments = Annotated[
+    str | None,
+    typer.Option(metavar="NAME,NAME...", help="Who plays, and nobody else; `musegen instruments` lists the names."),
+]
+Bars = Annotated[int | None, typer.Option(help="How many bars.", show_default="16")]
+NewBars = Annotated[int | None, typer.Option("--bars", help="How many new bars.", show_default="8")]
+Key = Annotated[str | None, typer.Option(help="Key, such as G, a minor or F#m.")]
+Tempo = Annotated[float | None, typer.Option(metavar="BPM", help="Quarters a minute.")]
+Meter = Annotated[str | None, typer.Option(help="Meter, such as 4/4 or 6/8.")]
+Density = Annotated[str | None, typer.Option(metavar="low|medium|high", help="How many notes a bar.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed and options give the same file; random if left out.")]
+Temperature = Annotated[float | None, typer.Option(help="Above 1 is bolder, below 1 safer.", show_default="1.0")]
+TopP = Annotated[
+    float | None, typer.Option(help="Draw from the likeliest notes that have this probability.", show_default="0.98")
+]
+Count = Annotated[int | None, typer.Option("-n", metavar="COUNT", help="How many pieces.", show_default="1")]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which model; `musegen models` lists the names.", show_default="muse-small"),
+]
+
+
+def compose(
+    out: Out,
+    composer: Composer = None,
+    instruments: Instruments = None,
+    bars: Bars = None,
+    key: Key = None,
+    tempo: Tempo = None,
+    meter: Meter = None,
+    density: Density = None,
+    seed: Seed = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    n: Count = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compose a new piece.
+
+    Example: musegen compose --composer chopin --instruments piano,violin --bars 24 --seed 1 -o piece.mid
+    """
+    paths = output_paths(out, n)
+    options = _given(composer=composer, instruments=_names(instruments), bars=bars, key=key, tempo=tempo, meter=meter)
+    options |= _given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
+    from musegen import api
+
+    _write(paths, "Composing", api.compose, options, as_json)
+
+
+def continue_(
+    prompt: Annotated[Path, typer.Argument(metavar="PROMPT.mid", help="The music to go on from.")],
+    out: Out,
+    only_new: Annotated[bool, typer.Option("--only-new", help="Write the new bars without the prompt.")] = False,
+    composer: Composer = None,
+    instruments: Instruments = None,
+    bars: NewBars = None,
+    key: Key = None,
+    tempo: Tempo = None,
+    meter: Meter = None,
+    density: Density = None,
+    seed: Seed = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    n: Count = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Continue a piece: its own notes stay as they are, and new bars follow on the bar line.
+
+    Tempo, meter and instruments are the piece's own where they are not given.
+
+    Example: musegen continue prompt.mid --bars 8 -o longer.mid
+    """
+    paths = output_paths(out, n)
+    options = _given(composer=composer, instruments=_names(instruments), bars=bars, key=key, tempo=tempo, meter=meter)
+    options |= _given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
+    from musegen import api
+
+    _write(paths, "Continuing", api.continue_score, options | {"prompt": prompt, "only_new": only_new}, as_json)
+
+
+def output_paths(out: Path, n: int | None) -> list[Path]:
+    """Name the files that `-n n -o out` writes, before any work is done for them.
+
+    Raises:
+        InputError: `n` is out of range.
+        ScoreFileError: `out` is no name for a MIDI file, or its folder does not exist.
+    """
+    if n is not None and n < 1:
+        raise InputError(f"-n must be at least 1, got {n}")
+    if out.suffix.lower() not in (".mid", ".midi"):
+        raise ScoreFileError(out, "the output must end in .mid or .midi")
+    if not out.parent.is_dir():
+        raise ScoreFileError(out, f"the folder {out.parent} does not exist")
+    paths = [out]
+    if n is not None and n > 1:
+        from musegen.api import MAX_PIECES
+
+        if n > MAX_PIECES:
+            raise InputError(f"-n must be at most {MAX_PIECES}, got {n}")
+        paths = [out.with_stem(f"{out.stem}-{i}") for i in range(1, n + 1)]
+    for path in paths:
+        if path.is_dir():
+            raise ScoreFileError(path, "is a folder")
+    return paths
+
+
+def _given(**options: object) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def _write(
+    paths: list[Path], what: str, verb: "Callable[..., list[Score]]", options: dict[str, Any], as_json: bool
+) -> None:
+    """Write the scores that a verb of the API makes, while showing how far it is."""
+    n_bars = options.get("bars", inspect.signature(verb).parameters["bars"].default)
+    with BarProgress(what, n_bars, len(paths)) as progress:
+        scores = verb(**options, on_bar=progress.update)
+    for path, score in zip(paths, scores, strict=True):
+        score.write(path)
+    if as_json:
+        from musegen import api
+
+        files = [{"path": str(path), **api.info(path)} for path in paths]
+        print_facts({"first_bar_seconds": progress.first_bar_seconds, "files": files}, as_json)
+        return
+    for path, score in zip(paths, scores, strict=True):
+        typer.echo(f"{path}: {score.n_notes:,} notes, {score.duration_seconds:.0f} s")

@@ -1,0 +1,44 @@
+"""`musegen train` and `musegen export`: one training run from its recipe, and its weights made a model to ship."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from musegen.cli.output import AsJson, print_facts
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, such as muse-small, or its file.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="Change a setting, such as train.steps=100.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run into this folder stopped.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run; runs/RECIPE if left out.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model.
+
+    Example: musegen train muse-small --set task.data=shards --out runs/muse-small
+    """
+    from musegen import api
+
+    print_facts(api.train(recipe, settings or [], resume=resume, out=out), as_json)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the model; its name is the model's.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the best weights of a run as a model to ship, in half precision.
+
+    `compose --model NAME` finds models in the folder that MUSEGEN_CHECKPOINTS names.
+
+    Example: musegen export runs/muse-small --out checkpoints/muse-small
+    """
+    from musegen import api
+
+    print_facts(api.export(run, out), as_json)

@@ -1,0 +1,188 @@
+"""Generation of token sequences as an iterator that can be closed at any point.
+
+Three parts meet here, and know nothing of each other: an `Engine` gives logits, a `Guide` for each sequence says what
+is fed to the engine and which tokens may come next, and a `Sampling` says how a token is drawn. `decode` runs many
+sequences (rows) side by side. They may differ in length, and a row's tokens do not depend on the rows beside it.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musegen.core.sampling import Sampling, masked, sample
+from musegen.errors import InputError
+
+
+class Engine(Protocol):
+    """A sequence model with a cache of a fixed number of rows and positions."""
+
+    @property
+    def max_positions(self) -> int:
+        """The number of inputs that a row can hold."""
+        ...
+
+    def prefill(self, inputs: Tensor, rows: slice) -> Tensor:
+        """Start `rows` anew with `inputs` (R, T, K) int64; return the logits (R, V) of what follows."""
+        ...
+
+    def step(self, inputs: Tensor, active: Tensor) -> Tensor:
+        """Append one input (B, K) int64 to every row; return the logits (B, V) of what follows.
+
+        Rows where `active` (B,) bool is False stay as they are, and their logits mean nothing.
+        """
+        ...
+
+
+class Guide(Protocol):
+    """What one row may become: its prompt, the grammar of its tokens and the inputs that go with them."""
+
+    def prompt(self) -> np.ndarray:
+        """The inputs (T, K) int64 to start from, or to start again from with everything pushed so far.
+
+        Called once at the start, and whenever the row is full: it must then be shorter than `max_positions`.
+        """
+        ...
+
+    def allowed(self) -> np.ndarray:
+        """(V,) bool, the tokens that may come next; at least one is True."""
+        ...
+
+    def push(self, token: int) -> np.ndarray | None:
+        """Take the next token; return its inputs (K,) int64, or None if the row is finished."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one turn of `decode` drew.
+
+    Args:
+        tokens: a token for each row, None for rows that were finished before.
+        log_probabilities: natural logarithm of each token's probability among the allowed ones, at temperature 1 and
+            before top-k and top-p; None where there is no token.
+    """
+
+    tokens: list[int | None]
+    log_probabilities: list[float | None]
+
+
+def decode(
+    engine: Engine, guides: Sequence[Guide], sampling: Sampling | None = None, seed: int = 0
+) -> Generator[Step, None, None]:
+    """Generate one sequence for each guide.
+
+    Args:
+        engine: has as many rows as there are guides.
+        guides: one a row, at least one.
+        sampling: how tokens are drawn; None draws from the model's own distribution.
+        seed: 0 or more; the same seed gives the same tokens. Every row draws from a generator of its own, seeded by
+            (seed, row).
+
+    Yields:
+        One `Step` for each token, until every row is finished.
+
+    Raises:
+        InputError: if a prompt does not fit, or a guide allows nothing.
+    """
+    generators = [_generator(seed, row) for row in range(len(guides))]
+    sampling = sampling or Sampling()
+    rows = _Rows(engine, guides)
+    with torch.inference_mode():
+        logits = rows.start()
+    live = [True] * len(guides)
+    while any(live):
+        # Not around the yield: the caller's own code must not run in inference mode.
+        with torch.inference_mode():
+            step, inputs = _draw(logits, guides, live, generators, sampling)
+        yield step
+        live = [i is not None for i in inputs]
+        if any(live):
+            with torch.inference_mode():
+                logits = rows.advance(inputs)
+
+
+def _generator(seed: int, row: int) -> torch.Generator:
+    state = np.random.SeedSequence((seed, row)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)  # the seed of a torch generator is a signed number
+
+
+def _draw(
+    logits: Tensor, guides: Sequence[Guide], live: list[bool], generators: list[torch.Generator], sampling: Sampling
+) -> tuple[Step, list[np.ndarray | None]]:
+    """Draw a token for each live row, and push it to its guide."""
+    tokens: list[int | None] = [None] * len(guides)
+    log_probabilities: list[float | None] = [None] * len(guides)
+    inputs: list[np.ndarray | None] = [None] * len(guides)
+    logits = logits.float().cpu()
+    for row, guide in enumerate(guides):
+        if not live[row]:
+            continue
+        allowed = np.asarray(guide.allowed(), dtype=bool)
+        if not allowed.any():
+            raise InputError(f"the guide of row {row} allows no token; at least one must be allowed")
+        row_logits = masked(logits[row], torch.from_numpy(allowed))
+        token = int(sample(sampling.filter(row_logits), generators[row]))
+        tokens[row] = token
+        log_probabilities[row] = float(row_logits.log_softmax(-1)[token])
+        inputs[row] = guide.push(token)
+    return Step(tokens, log_probabilities), inputs
+
+
+class _Rows:
+    """Feeds the engine, and knows how many positions of each row are taken."""
+
+    def __init__(self, engine: Engine, guides: Sequence[Guide]):
+        self.engine, self.guides, self.max_positions = engine, guides, engine.max_positions
+        self.lengths = [0] * len(guides)
+
+    def start(self) -> Tensor:
+        """Fill every row with its prompt; return the logits (B, V)."""
+        parts = self._prefill(list(range(len(self.guides))), self.max_positions)
+        return torch.cat([logits for _, logits in parts])
+
+    def advance(self, inputs: list[np.ndarray | None]) -> Tensor:
+        """Feed one input (K,) to each row that has one; rows that are full start again from a shorter prompt."""
+        live = {row: i for row, i in enumerate(inputs) if i is not None}
+        full = [row for row in live if self.lengths[row] >= self.max_positions]
+        parts = self._prefill(full, self.max_positions - 1)
+        fed = {row: i for row, i in live.items() if row not in full}
+        if fed:
+            logits = self._step(fed).clone()  # the engine may use its tensor again
+        else:
+            first = parts[0][1]
+            logits = first.new_zeros(len(inputs), first.shape[-1])
+        for rows, part in parts:
+            logits[rows] = part
+        return logits
+
+    def _step(self, inputs: dict[int, np.ndarray]) -> Tensor:
+        width = len(next(iter(inputs.values())))
+        batch = np.zeros((len(self.guides), width), dtype=np.int64)
+        active = np.zeros(len(self.guides), dtype=bool)
+        for row, i in inputs.items():
+            batch[row], active[row] = i, True
+            self.lengths[row] += 1
+        return self.engine.step(torch.from_numpy(batch), torch.from_numpy(active))
+
+    def _prefill(self, rows: list[int], limit: int) -> list[tuple[slice, Tensor]]:
+        """Start rows from their guides' prompts, neighbours of one length together; return their logits (R, V)."""
+        prompts = {row: np.asarray(self.guides[row].prompt(), dtype=np.int64) for row in rows}
+        runs: list[list[int]] = []
+        for row, prompt in prompts.items():
+            if not 1 <= len(prompt) <= limit:
+                raise InputError(f"the prompt of row {row} must have 1 to {limit} positions, got {len(prompt)}")
+            self.lengths[row] = len(prompt)
+            if runs and runs[-1][-1] == row - 1 and len(prompts[row - 1]) == len(prompt):
+                runs[-1].append(row)
+            else:
+                runs.append([row])
+        parts = []
+        for run in runs:
+            inputs = torch.from_numpy(np.stack([prompts[row] for row in run]))
+            where = slice(run[0], run[-1] + 1)
+            parts.append((where, self.engine.prefill(inputs, where)))
+        return parts

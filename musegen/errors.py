@@ -1,0 +1,71 @@
+"""Every error that musegen raises on purpose.
+
+    MusegenError
+    ├── InputError (also a ValueError)   an argument, a file or a message from outside is not usable
+    │   ├── UnknownNameError             a name that is not in a fixed list; carries the nearest known ones
+    │   ├── ScoreFileError               a score file cannot be read or written
+    │   ├── RecipeError                  a training recipe or one of its settings is wrong
+    │   └── DataError                    a folder, shard or index of training data is wrong
+    └── CheckpointError                  a checkpoint is missing, damaged or does not fit
+
+A message names the argument, what came and what is allowed, and fits on one line: the command line prints it as it is.
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class MusegenError(Exception):
+    """The root of the tree."""
+
+
+class InputError(MusegenError, ValueError):
+    """An argument, a file or a message from outside is not usable."""
+
+
+class UnknownNameError(InputError):
+    """A name that is not in a fixed list.
+
+    Args:
+        kind: what the name stands for, in the singular ("composer").
+        name: what came.
+        known: every name that is allowed.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        names = sorted(known)
+        self.kind, self.name, self.known = kind, name, names
+        self.nearest = difflib.get_close_matches(name.lower(), names, n=5, cutoff=0.5)
+        if self.nearest:
+            hint = f"nearest: {', '.join(self.nearest)}"
+        elif len(names) <= 12:
+            hint = f"known: {', '.join(names)}"
+        else:
+            hint = f"{len(names)} are known, from {names[0]} to {names[-1]}"
+        super().__init__(f"unknown {kind} {name!r}; {hint}")
+
+
+class ScoreFileError(InputError):
+    """A score file cannot be read or written.
+
+    Args:
+        path: the file.
+        reason: what is wrong with it, in a few words.
+    """
+
+    def __init__(self, path: str | Path, reason: str):
+        self.path, self.reason = Path(path), reason
+        super().__init__(f"{path}: {reason}")
+
+
+class RecipeError(InputError):
+    """A training recipe or one of its settings is wrong."""
+
+
+class DataError(InputError):
+    """A folder, shard or index of training data is wrong."""
+
+
+class CheckpointError(MusegenError):
+    """A checkpoint is missing, damaged or does not fit."""

@@ -1,0 +1,1 @@
+"""Models that paint images, one file a model named after its paper, with their corpus, tasks and metrics."""

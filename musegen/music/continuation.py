@@ -1,0 +1,178 @@
+"""New bars joined to the score that they continue: its own notes stay, and tracks of one class stay apart."""
+
+from typing import Any
+
+import numpy as np
+
+from musegen.midi.instruments import INSTRUMENTS, class_of
+from musegen.midi.score import Controls, Meters, Notes, PitchBends, Score, Tempos, Track
+from musegen.midi.units import bar_starts_ticks, bpm_to_us_per_quarter
+from musegen.music import vocabulary as v
+from musegen.music.grid import DURATION, INSTRUMENT, ONSET, PITCH, VELOCITY, GridScore, quantise
+from musegen.music.sequences import controls_of
+from musegen.music.tokenizer import Controls as Header
+from musegen.music.tokenizer import encode
+
+_HEARD_BARS = 16  # the newest bars, in which key and density are heard
+_PEDAL = 64
+_CUT_TICKS = 3  # of the grid: a bar that a change of meter cuts short loses less on its way to the grid
+
+
+def on_grid(score: Score) -> GridScore:
+    """Returns a score on the grid with all of its bars, those too in which only a drum starts that the grid drops."""
+    grid, _ = quantise(score)
+    newest = max((int(track.notes.start_ticks.max()) for track in score.tracks if len(track.notes)), default=-1)
+    missing = newest * v.TICKS_PER_QUARTER / score.ticks_per_quarter - grid.n_ticks
+    if missing < 0 or not grid.n_bars:
+        return grid
+    n_bars = int(missing // v.METER_TICKS[grid.meters[-1]]) + 1
+    meters, tempos = (np.append(levels, np.repeat(levels[-1], n_bars)) for levels in (grid.meters, grid.tempos))
+    return GridScore(meters, tempos, grid.notes)
+
+
+def next_bar_line(score: Score, grid: GridScore) -> int:
+    """Returns the tick of the score at which the bars after its last one begin.
+
+    Args:
+        score: with notes.
+        grid: the same score, from `on_grid`.
+    """
+    grid_tick = score.ticks_per_quarter / v.TICKS_PER_QUARTER
+    exact = grid.n_ticks * grid_tick
+    within = round(exact + _CUT_TICKS * grid_tick) + 1
+    meters = score.meters
+    lines = bar_starts_ticks(
+        meters.start_ticks, meters.numerator, meters.denominator, score.ticks_per_quarter, end_ticks=within
+    )
+    lines = lines[lines >= exact - grid_tick / 2]
+    if not len(lines):  # a meter that the grid cannot name has bar lines elsewhere
+        return round(exact)
+    # Two in one place of the grid: the second is that of a new meter, a hair after the bar line.
+    here = lines[lines <= exact + grid_tick / 2]
+    return int(here[-1] if len(here) else lines[0])
+
+
+def completed(asked: Header, score: Score, grid: GridScore, start: int) -> Header:
+    """Returns what is asked of new bars, and where nothing is, what the prompt is like there.
+
+    Args:
+        asked: the controls that were given.
+        score: the prompt.
+        grid: the same, from `on_grid`.
+        start: the tick of the score at which the new bars begin.
+    """
+    newest = grid.bars(max(grid.n_bars - _HEARD_BARS, 0), grid.n_bars)
+    heard = controls_of(encode(newest).tokens.astype(np.int64), asked.style)
+    bpm = float(score.tempos.bpm[score.tempos.start_ticks <= start][-1])
+    meter = score.meters[score.meters.start_ticks <= start][-1]
+    named = v.METER_INDEX.get((meter.numerator, meter.denominator), int(grid.meters[-1]))
+    return Header(
+        style=asked.style,
+        instruments=asked.instruments or grid.instruments,
+        key=heard.key if asked.key is None else asked.key,
+        tempo=v.tempo_level(min(max(bpm, 10.0), 640.0)) if asked.tempo is None else asked.tempo,
+        meter=named if asked.meter is None else asked.meter,
+        density=heard.density if asked.density is None else asked.density,
+    )
+
+
+def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | None) -> Score:
+    """Returns a score with new bars behind it.
+
+    A new note goes to the track of its class, of several to the one whose register is nearest, and else to a new
+    track. Pedals and bent pitches that would go on into the new bars are let go; changes of tempo, meter and key that
+    the score has behind its last bar are left out.
+
+    Args:
+        score: what is continued.
+        grid: the same score, from `on_grid`.
+        longer: the grid with new bars.
+        tempo: of the new bars, in quarters a minute; None for the score's own.
+    """
+    start = next_bar_line(score, grid)
+    new = longer.notes[longer.notes[:, ONSET] >= grid.n_ticks] - [grid.n_ticks, 0, 0, 0, 0]
+    n_ticks = round((longer.n_ticks - grid.n_ticks) * score.ticks_per_quarter / v.TICKS_PER_QUARTER)
+    tracks = list(score.tracks)
+    for index in np.unique(new[:, INSTRUMENT]).tolist():
+        notes = _in_ticks(new[new[:, INSTRUMENT] == index], score.ticks_per_quarter, start, n_ticks)
+        own = [
+            place
+            for place, track in enumerate(score.tracks)
+            if len(track.notes) and class_of(track.program, track.is_drum) == index
+        ]
+        if not own:
+            instrument = INSTRUMENTS[index]
+            empty = Track(instrument.name, instrument.program, instrument.is_drum, Notes())
+            tracks.append(_longer(empty, notes, start))
+            continue
+        registers = np.array([float(score.tracks[place].notes.pitch.mean()) for place in own])
+        nearest = np.abs(notes.pitch[:, None] - registers).argmin(axis=1)
+        for nth, place in enumerate(own):
+            tracks[place] = _longer(score.tracks[place], notes[nearest == nth], start)
+    tempos, meters, keys = score.tempos, score.meters, score.keys
+    tempos, meters = tempos[tempos.start_ticks <= start], meters[meters.start_ticks <= start]
+    meter = v.METERS[longer.meters[grid.n_bars]]
+    if (meters[-1].numerator, meters[-1].denominator) != meter:
+        meters = meters.joined(Meters([start], [meter[0]], [meter[1]]))
+    if tempo is not None:
+        tempos = tempos.joined(Tempos([start], bpm_to_us_per_quarter([tempo])))
+    return Score(score.ticks_per_quarter, tuple(tracks), tempos, meters, keys[keys.start_ticks <= start], score.texts)
+
+
+def tail(score: Score, start: int) -> Score:
+    """Returns the notes that begin at tick `start` or later with their tempos, meters and keys, moved to tick 0."""
+
+    def moved(events: Any) -> Any:
+        """The events from `start` on, and the one that holds there."""
+        holds = max(int(np.searchsorted(events.start_ticks, start, side="right")) - 1, 0)
+        start_ticks, *columns = events[holds:].columns()
+        return type(events)(np.maximum(start_ticks - start, 0), *columns)
+
+    tracks = []
+    for track in score.tracks:
+        new = track.notes[track.notes.start_ticks >= start]
+        if len(new):
+            notes = Notes(new.start_ticks - start, new.duration_ticks, new.pitch, new.velocity)
+            tracks.append(Track(track.name, track.program, track.is_drum, notes))
+    return Score(score.ticks_per_quarter, tuple(tracks), moved(score.tempos), moved(score.meters), moved(score.keys))
+
+
+def _in_ticks(rows: np.ndarray, ticks_per_quarter: int, start: int, n_ticks: int) -> Notes:
+    """Returns grid notes (n, 5), counted from `start`, as notes of a score, none of which passes start + n_ticks."""
+    scale = ticks_per_quarter / v.TICKS_PER_QUARTER
+    onset = np.minimum(np.rint(rows[:, ONSET] * scale).astype(np.int64), n_ticks - 1)
+    end = np.minimum(np.rint((rows[:, ONSET] + rows[:, DURATION]) * scale).astype(np.int64), n_ticks)
+    velocity = np.array(v.VELOCITIES)[rows[:, VELOCITY]]
+    return Notes(onset + start, np.maximum(end - onset, 1), rows[:, PITCH], velocity)
+
+
+def _longer(track: Track, notes: Notes, start: int) -> Track:
+    """Returns a track with new notes from tick `start` on, free of pedal and pitch wheel."""
+    if not len(notes):
+        return track
+    notes = track.notes.joined(_untangled(track.notes, notes, track.is_drum))
+    controls, bends = track.controls, track.pitch_bends
+    pedal = controls[controls.number == _PEDAL]
+    if len(pedal) and pedal[-1].value >= 64:
+        controls = controls.joined(Controls([max(start, pedal[-1].start_ticks)], [_PEDAL], [0]))
+    if len(bends) and bends[-1].value:
+        bends = bends.joined(PitchBends([max(start, bends[-1].start_ticks)], [0]))
+    return Track(track.name, track.program, track.is_drum, notes, controls, bends)
+
+
+def _untangled(before: Notes, notes: Notes, is_drum: bool = False) -> Notes:
+    """Returns new notes such that a MIDI file, which ends the older of two notes of one pitch first, tells them apart.
+
+    A note whose key is still down waits for it, and is left out where nothing remains of it. A drum does not wait: it
+    ends no earlier than the older stroke.
+    """
+    until = np.zeros(128, dtype=np.int64)
+    np.maximum.at(until, before.pitch, before.end_ticks)
+    kept = []
+    for start_ticks, duration_ticks, pitch, velocity in notes:
+        end = max(start_ticks + duration_ticks, int(until[pitch]) if is_drum else 0)
+        start = start_ticks if is_drum else max(start_ticks, int(until[pitch]))
+        if start < end:
+            kept.append((start, end - start, pitch, velocity))
+            until[pitch] = end
+    return Notes(*zip(*kept, strict=True)) if kept else Notes()

@@ -1,0 +1,41 @@
+"""Music from a trained Muse, as an iterator of bars and notes."""
+
+from collections.abc import Iterator, Sequence
+
+from musegen.core.decode import decode
+from musegen.core.sampling import Sampling
+from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grid import GridScore
+from musegen.music.muse import Muse, MuseEngine
+from musegen.music.tokenizer import Bar, GridNote, collect
+
+
+class Generation:
+    """Several pieces written side by side.
+
+    Args:
+        model: in eval mode.
+        requests: what each piece is to be.
+        sampling: how tokens are drawn.
+        seed: the same seed gives the same pieces, 0 or more.
+    """
+
+    def __init__(self, model: Muse, requests: Sequence[Request], sampling: Sampling, seed: int):
+        self.guides = [MuseGuide(request, model.config.context) for request in requests]
+        self.nats = [0.0] * len(self.guides)
+        self._engine = MuseEngine(model, len(self.guides))
+        self._sampling, self._seed = sampling, seed
+
+    def __iter__(self) -> Iterator[tuple[int, Bar | GridNote]]:
+        """Yields (row, event) as soon as a bar or note is certain; what the prompts held is not repeated."""
+        seen = [len(guide.events) for guide in self.guides]
+        for step in decode(self._engine, self.guides, self._sampling, self._seed):
+            for row, (guide, log_probability) in enumerate(zip(self.guides, step.log_probabilities, strict=True)):
+                self.nats[row] -= log_probability or 0.0
+                for event in guide.events[seen[row] :]:
+                    yield row, event
+                seen[row] = len(guide.events)
+
+    def grids(self) -> list[GridScore]:
+        """Returns the pieces as far as they are written, prompts included."""
+        return [collect(guide.events) for guide in self.guides]

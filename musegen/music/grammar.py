@@ -1,0 +1,278 @@
+"""What Muse may write next: the guide of one sequence. Its promises hold in every output, whatever the model says.
+
+- Only the instruments asked for play, each within its range, and every one of them enters by the middle.
+- There are exactly as many bars as asked for, the last one is not empty, and no note sounds past the last bar line.
+- A meter or tempo that was asked for stays.
+- The tokens are in canonical order, so that they are what `tokenizer.encode` would make of the same music.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from musegen.errors import InputError
+from musegen.midi.instruments import DRUMS, INSTRUMENTS, MAX_PITCHED
+from musegen.music import vocabulary as v
+from musegen.music.features import Place, Tracker, features
+from musegen.music.grid import DRUM_TICKS, GridScore
+from musegen.music.tokenizer import Bar, Controls, Decoder, GridNote, encode
+
+_MAX_TIES = 8  # in endless playing no bar line ends a note
+_ENDLESS_ENTRY = 8  # the bar by which all instruments play where there is no middle
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be written.
+
+    Args:
+        controls: the header: what the model is told.
+        n_bars: how many bars to write; None for endless.
+        keep_meter: no meter but that of the controls.
+        keep_tempo: no tempo but that of the controls.
+        prompt: the bars before, in which what is written goes on.
+    """
+
+    controls: Controls
+    n_bars: int | None
+    keep_meter: bool = False
+    keep_tempo: bool = False
+    prompt: GridScore | None = None
+
+    def __post_init__(self):
+        if self.n_bars is not None and self.n_bars < 1:
+            raise InputError(f"bars is {self.n_bars}; allowed are 1 and more")
+        for keep, name in ((self.keep_meter, "meter"), (self.keep_tempo, "tempo")):
+            if keep and getattr(self.controls, name) is None:
+                raise InputError(f"keep_{name} needs a {name} in the controls")
+
+
+class MuseGuide:
+    """The guide (`core.decode.Guide`) of one sequence of Muse.
+
+    Args:
+        request: what is to be written.
+        context: how many inputs the model holds.
+
+    Attributes:
+        events: the bars and notes that are certain, those of the prompt included.
+        bars_written: how many new bars are finished or begun.
+    """
+
+    def __init__(self, request: Request, context: int):
+        self.request = request
+        self.context = context
+        self.header = request.controls.tokens()
+        prompt = request.prompt
+        self.n_prompt_bars = prompt.n_bars if prompt is not None else 0
+        n_bars = None if request.n_bars is None else self.n_prompt_bars + request.n_bars
+        self.place = Place(0, n_bars)
+        self.last_bar = None if n_bars is None else n_bars - 1
+        self.events: list[Bar | GridNote] = []
+        self._silent = set(request.controls.instruments)  # who has still to enter
+        written = _ENDLESS_ENTRY if request.n_bars is None else request.n_bars // 2
+        self._entry_bar = self.n_prompt_bars + written
+
+        self._decoder, self._tracker = Decoder(), Tracker(self.place)
+        self._rows: list[np.ndarray] = []  # the inputs of the body
+        self._bar_starts: list[int] = []  # where in them each bar begins
+        self._bar = -1
+        self._bar_is_empty = True
+        self._last = v.START
+        self._last_note = -1  # the newest note at this tick, as a place among the note tokens
+        self._ties = 0
+        self._sounding: dict[int, int] = {}  # by note, until when
+        self._sounding_until = 0
+        self._heard: set[int] = set()
+        self._notes_allowed = self._playable()
+        for token in encode(prompt).tokens.tolist() if prompt is not None else []:
+            self._take(token)
+
+    @property
+    def bars_written(self) -> int:
+        """How many new bars are finished or begun."""
+        return max(self._bar + 1 - self.n_prompt_bars, 0)
+
+    # What the model is fed --------------------------------------------------------------------------------------------
+
+    def prompt(self) -> np.ndarray:
+        """Returns the header and as many of the newest bars as leave half of the context free: (T, 6)."""
+        room = self.context // 2
+        first = next((bar for bar, start in enumerate(self._bar_starts) if start >= len(self._rows) - room), None)
+        if first is None:
+            return self._inputs(max(self._bar, 0), self._cut_inside_bar(room))
+        return self._inputs(first, self._bar_starts[first])
+
+    def _cut_inside_bar(self, room: int) -> int:
+        """Returns where the newest stretch of a bar longer than `room` begins: at a wait or a note."""
+        for index in range(max(len(self._rows) - room, 0), len(self._rows)):
+            token = int(self._rows[index][0])
+            if token in v.WAIT or token in v.NOTE:
+                return index
+        return len(self._rows)
+
+    def _inputs(self, first_bar: int, start: int) -> np.ndarray:
+        place = Place(first_bar, self.place.n_bars)
+        rows = [_rows(np.array(self.header), place)]
+        if self._bar_starts:
+            meter, tempo = self._line_of(first_bar)
+            rows.append(_rows(np.array([v.BAR, meter, tempo]), place))
+            body = self._rows[start:]
+            while body and _is_bar_line(int(body[0][0])):
+                body = body[1:]
+            rows += [np.stack(body)] if body else []
+        return np.concatenate(rows)
+
+    def _line_of(self, bar: int) -> tuple[int, int]:
+        """Returns the meter and tempo tokens of a bar."""
+        lines = [event for event in self.events if isinstance(event, Bar)]
+        # The newest bar's line may still be open.
+        line = lines[bar] if bar < len(lines) else self._decoder
+        return v.METER.first + line.meter, v.TEMPO.first + line.tempo
+
+    # What may come ----------------------------------------------------------------------------------------------------
+
+    def allowed(self) -> np.ndarray:
+        """Returns which tokens may come next: (N_TOKENS,) bool."""
+        mask = np.zeros(v.N_TOKENS, dtype=bool)
+        if self._last in v.NOTE or self._last == v.TIE:
+            self._allow_lengths(mask)
+        elif self._bar < self.n_prompt_bars:
+            mask[v.BAR] = True
+        elif not self._allow_bar_line(mask):
+            self._allow_events(mask)
+        return mask
+
+    def _allow_bar_line(self, mask: np.ndarray) -> bool:
+        """Allows a new meter and tempo where they may stand, and returns whether one of them must come."""
+        controls, request, is_first = self.request.controls, self.request, not self._bar
+        if self._last == v.BAR:
+            wanted = controls.meter if request.keep_meter else None
+            if is_first or wanted not in (None, self._decoder.meter):
+                mask[v.METER.slice] = self._meters(wanted)
+                return True
+            if wanted is None:
+                mask[v.METER.slice] = self._meters(None)
+                mask[v.METER.first + self._decoder.meter] = False
+        if self._last == v.BAR or self._last in v.METER:
+            wanted = controls.tempo if request.keep_tempo else None
+            if is_first or wanted not in (None, self._decoder.tempo):
+                mask[v.METER.slice] = False
+                mask[v.TEMPO.slice] = _only(wanted, v.TEMPO.size)
+                return True
+            if wanted is None:
+                mask[v.TEMPO.slice] = True
+                mask[v.TEMPO.first + self._decoder.tempo] = False
+        return False
+
+    def _meters(self, wanted: int | None) -> np.ndarray:
+        """Returns which meters leave all that sounds room until the last bar line, if all further bars are in it."""
+        meters = _only(wanted, v.METER.size)
+        if self.last_bar is None:
+            return meters
+        ends = self._decoder.bar_tick + (self.last_bar - self._bar + 1) * v.METER_TICKS
+        return meters & (ends >= self._sounding_until)
+
+    def _allow_lengths(self, mask: np.ndarray):
+        room = self._room() - self._ties * v.TICKS_PER_WHOLE
+        durations = np.array(v.DURATIONS)
+        fits = durations <= room
+        if self._last_note // v.N_PITCHES == DRUMS and not self._ties and room >= DRUM_TICKS:
+            fits = durations == DRUM_TICKS
+        elif room > v.TICKS_PER_WHOLE and self._ties < _MAX_TIES:
+            mask[v.TIE] = True
+        mask[v.LENGTH.slice] = np.repeat(fits, len(v.VELOCITIES))
+
+    def _room(self) -> int:
+        """Returns the ticks from here to the last bar line, if all further bars are in this meter."""
+        if self.last_bar is None:
+            return (_MAX_TIES + 1) * v.TICKS_PER_WHOLE
+        decoder = self._decoder
+        later = (self.last_bar - self._bar) * int(v.METER_TICKS[decoder.meter])
+        return decoder.bar_end + later - decoder.bar_tick - decoder.tick
+
+    def _allow_events(self, mask: np.ndarray):
+        notes = self._notes_allowed.copy()
+        notes[: self._last_note + 1] = False  # upwards within a chord
+        must_enter = bool(self._silent) and self._bar >= self._entry_bar
+        if must_enter:  # here, on the bar line, and in order: so nobody above the lowest who is missing
+            notes[(min(self._silent) + 1) * v.N_PITCHES :] = False
+        now = self._decoder.bar_tick + self._decoder.tick
+        struck = [note for note, end in self._sounding.items() if end > now]
+        mask[v.NOTE.slice] = notes
+        mask[[v.NOTE.first + note for note in struck]] = False  # a key that is down cannot go down again
+        if not mask[v.NOTE.slice].any() and self._last in v.WAIT:
+            mask[v.NOTE.slice] = notes
+        if must_enter:
+            return
+        n_ticks = int(v.METER_TICKS[self._decoder.meter])
+        if self._last not in v.WAIT or self._last == v.wait_token(v.TICKS_PER_WHOLE):
+            mask[v.WAIT.first : v.WAIT.first + max(min(n_ticks - 1 - self._decoder.tick, v.WAIT.size), 0)] = True
+        if self._last not in v.WAIT:
+            is_last = self._bar == self.last_bar
+            mask[v.BAR] = not is_last
+            mask[v.END] = is_last and not self._bar_is_empty
+
+    def _playable(self) -> np.ndarray:
+        """Returns which note tokens lie in the range of an instrument that may play: (N_NOTES,) bool."""
+        playing = set(self.request.controls.instruments)
+        if not playing and len(self._heard - {DRUMS}) >= MAX_PITCHED:
+            playing = self._heard
+        notes = np.zeros((len(INSTRUMENTS), v.N_PITCHES), dtype=bool)
+        for index in playing or range(len(INSTRUMENTS)):
+            low, high = INSTRUMENTS[index].low - v.LOWEST_PITCH, INSTRUMENTS[index].high - v.LOWEST_PITCH
+            notes[index, max(low, 0) : high + 1] = True
+        return notes.ravel()
+
+    # What came --------------------------------------------------------------------------------------------------------
+
+    def push(self, token: int) -> np.ndarray | None:
+        """Takes the next token; returns its inputs (6,), or None if it ends the sequence."""
+        return self._take(token)
+
+    def _take(self, token: int) -> np.ndarray | None:
+        events = list(self._decoder.push(token))
+        self.events += events
+        if token == v.END:
+            return None
+        row = np.concatenate([[token], self._tracker.push(token)])
+        if token == v.BAR:
+            self._bar_starts.append(len(self._rows))
+            self._bar += 1
+            self._bar_is_empty = True
+            self._sounding = {note: end for note, end in self._sounding.items() if end > self._decoder.bar_tick}
+        if token == v.BAR or token in v.WAIT:
+            self._last_note = -1
+        elif token in v.NOTE:
+            self._last_note, self._ties = token - v.NOTE.first, 0
+        elif token == v.TIE:
+            self._ties += 1
+        for event in events:
+            if isinstance(event, GridNote):
+                self._note(event)
+        self._rows.append(row)
+        self._last = token
+        return row
+
+    def _note(self, note: GridNote):
+        end = note.onset + note.duration
+        self._bar_is_empty = False
+        self._sounding[self._last_note] = end
+        self._sounding_until = max(self._sounding_until, end)
+        if self._bar >= self.n_prompt_bars:
+            self._silent.discard(note.instrument)
+        if note.instrument not in self._heard:
+            self._heard.add(note.instrument)
+            self._notes_allowed = self._playable()
+
+
+def _only(index: int | None, size: int) -> np.ndarray:
+    return np.ones(size, dtype=bool) if index is None else np.arange(size) == index
+
+
+def _rows(tokens: np.ndarray, place: Place) -> np.ndarray:
+    return np.concatenate([tokens[:, None], features(tokens, place)], axis=1)
+
+
+def _is_bar_line(token: int) -> bool:
+    return token == v.BAR or token in v.METER or token in v.TEMPO

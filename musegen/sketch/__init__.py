@@ -1,0 +1,1 @@
+"""Models that draw with pen strokes, one file a model named after its paper, with their corpus, tasks and metrics."""

@@ -1,0 +1,298 @@
+"""Commands as a user types them: what they print, what they write, and how they fail."""
+
+import inspect
+import json
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+COMMANDS = [
+    [],
+    ["compose"],
+    ["continue"],
+    ["models"],
+    ["composers"],
+    ["instruments"],
+    ["info"],
+    ["plot"],
+    ["train"],
+    ["export"],
+    ["data"],
+    ["data", "prepare"],
+    ["data", "roundtrip"],
+    ["evaluate"],
+    ["evaluate", "muse"],
+]
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """The command failed as every command fails: one line on stderr, nothing on stdout, exit code 2."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith("musegen: ")
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command) or "musegen")
+def test_help_of_every_command_has_an_example(musegen: Run, command: list[str]):
+    done = musegen(*command, "--help")
+    assert done.returncode == 0
+    assert f"Example: musegen {' '.join(command)}".rstrip() in done.stdout
+
+
+def test_help_repeats_the_defaults_of_the_api():
+    import typer
+
+    from musegen import api
+    from musegen.cli.main import app
+
+    commands = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+    evaluate = commands["evaluate"].commands["muse"]
+    verbs = [(commands["compose"], api.compose), (commands["continue"], api.continue_score)]
+    for command, verb in [*verbs, (evaluate, api.evaluate_muse)]:
+        shown = {p.name: p.show_default for p in command.params if isinstance(p.show_default, str)}
+        defaults = {name: str(p.default) for name, p in inspect.signature(verb).parameters.items()}
+        assert shown and shown.items() <= defaults.items()
+        assert all(param.default is None for param in command.params if param.name in shown)
+
+
+def test_version(musegen: Run):
+    from musegen.version import __version__
+
+    assert musegen("--version").stdout == f"musegen {__version__}\n"
+
+
+def test_unknown_command_names_the_nearest(musegen: Run):
+    done = musegen("composr")
+    assert done.returncode == 2
+    assert "composers" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["models", "composers", "instruments"])
+def test_lists_print_text_and_json(musegen: Run, command: str):
+    rows = json.loads(musegen(command, "--json").stdout)
+    assert rows and all(row.keys() == rows[0].keys() for row in rows)
+    lines = musegen(command).stdout.splitlines()
+    assert len(lines) == len(rows) + 1
+    for row, line in zip(rows, lines[1:], strict=True):
+        assert line.startswith(row["name"])
+
+
+def test_there_are_instruments_and_composers_enough(musegen: Run):
+    assert len(json.loads(musegen("instruments", "--json").stdout)) >= 33
+    assert {"bach", "chopin"} <= {row["name"] for row in json.loads(musegen("composers", "--json").stdout)}
+
+
+def test_info_and_plot(musegen: Run, tmp_path: Path, prompt_mid: Path):
+    facts = json.loads(musegen("info", prompt_mid, "--json").stdout)
+    assert "Fiddle" in json.dumps(facts)
+    assert "Fiddle" in musegen("info", prompt_mid).stdout
+    for name, start in (("roll.png", b"\x89PNG"), ("roll.svg", b"<?xml")):
+        done = musegen("plot", prompt_mid, "-o", name)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"{name}\n"
+        assert (tmp_path / name).read_bytes().startswith(start)
+
+
+@pytest.fixture
+def broken(tmp_path: Path, prompt_mid: Path) -> Callable[[str], Path]:
+    whole = prompt_mid.read_bytes()
+
+    def make(kind: str) -> Path:
+        path = tmp_path / f"{kind}.mid"
+        if kind == "directory":
+            path.mkdir()
+        elif kind != "missing":
+            contents = {"empty": b"", "random": random.Random(0).randbytes(400), "truncated": whole[: len(whole) // 2]}
+            path.write_bytes(contents[kind])
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["missing", "directory", "empty", "random", "truncated"])
+@pytest.mark.parametrize("command", ["info", "plot", "continue"])
+def test_a_bad_file_is_one_line_and_writes_nothing(
+    musegen: Run, broken: Callable[[str], Path], tmp_path: Path, command: str, kind: str
+):
+    path = broken(kind)
+    before = sorted(tmp_path.iterdir())
+    out = {"info": [], "plot": ["-o", "roll.png"], "continue": ["-o", "out.mid"]}[command]
+    assert_one_line(musegen(command, path, *out), path.name)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-o", "out.txt"], ["out.txt", ".mid"]),
+        (["-o", "no/such/out.mid"], ["no/such", "does not exist"]),
+        (["-n", "0", "-o", "out.mid"], ["-n", "0"]),
+        (["-n", "1000000000", "-o", "out.mid"], ["-n", "64"]),
+        (["--composer", "bahc", "-o", "out.mid"], ["composer", "'bahc'", "bach"]),
+        (["--instruments", "pianoo", "-o", "out.mid"], ["instrument", "'pianoo'", "piano"]),
+        (["--model", "muse-smal", "-o", "out.mid"], ["model", "'muse-smal'", "muse-small"]),
+        (["--bars", "0", "-o", "out.mid"], ["bars", "0"]),
+        (["--key", "H", "-o", "out.mid"], ["key", "H"]),
+        (["--tempo", "-3", "-o", "out.mid"], ["tempo", "-3"]),
+        (["--meter", "4/5", "-o", "out.mid"], ["meter", "4/5"]),
+        (["--density", "lots", "-o", "out.mid"], ["density", "lots"]),
+        (["--temperature", "-1", "-o", "out.mid"], ["temperature", "-1"]),
+        (["--top-p", "2", "-o", "out.mid"], ["top_p", "2"]),
+    ],
+    ids=lambda value: " ".join(value[:2]),
+)
+def test_a_bad_option_is_one_line_and_writes_nothing(
+    musegen: Run, tmp_path: Path, arguments: list[str], words: list[str]
+):
+    assert_one_line(musegen("compose", *arguments), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compose_is_reproducible_and_says_how(musegen: Run, tmp_path: Path):
+    options = ["--composer", "Bach", "--instruments", "piano, Violin", "--bars", "2", "--meter", "3/4", "--seed", "5"]
+    done = musegen("compose", *options, "-o", "a.mid", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["first_bar_seconds"] > 0
+    assert [file["path"] for file in report["files"]] == ["a.mid"]
+    done = musegen("compose", *options, "-o", "b.mid")
+    assert done.stdout.startswith("b.mid: ")
+    assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "b.mid").read_bytes()
+    [text] = json.loads(musegen("info", "a.mid", "--json").stdout)["texts"]
+    command = shlex.split(text["text"])
+    assert command[0] == "musegen"
+    assert musegen(*command[1:], "-o", "c.mid").returncode == 0
+    assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "c.mid").read_bytes()
+
+
+def test_compose_writes_as_many_files_as_asked_for(musegen: Run, tmp_path: Path):
+    done = musegen("compose", "--instruments", "piano", "--bars", "1", "-n", "3", "--seed", "1", "-o", "x.mid")
+    assert done.returncode == 0, done.stderr
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["x-1.mid", "x-2.mid", "x-3.mid"]
+    assert len({item.read_bytes() for item in tmp_path.iterdir()}) == 3
+
+
+def test_continue_keeps_the_prompt_as_it_is(musegen: Run, tmp_path: Path, prompt_mid: Path):
+    from musegen.midi.score import Score
+
+    prompt = Score.read(prompt_mid)
+    done = musegen("continue", prompt_mid, "--bars", "2", "--seed", "1", "-o", "longer.mid")
+    assert done.returncode == 0, done.stderr
+    longer = Score.read(tmp_path / "longer.mid")
+    scale = longer.ticks_per_quarter / prompt.ticks_per_quarter
+    end = round(prompt.end_ticks * scale)
+    assert longer.end_ticks > end
+    for old in prompt.tracks:
+        [new] = [track for track in longer.tracks if track.name == old.name]
+        assert (new.program, new.is_drum) == (old.program, old.is_drum)
+        kept = [(note.start_ticks, note.pitch, note.velocity) for note in new.notes if note.start_ticks < end]
+        assert kept == [(round(note.start_ticks * scale), note.pitch, note.velocity) for note in old.notes]
+
+    done = musegen("continue", prompt_mid, "--bars", "2", "--seed", "1", "--only-new", "-o", "new.mid")
+    assert done.returncode == 0, done.stderr
+    assert Score.read(tmp_path / "new.mid").n_notes == longer.n_notes - prompt.n_notes
+
+
+def make_midi(folder: Path, prompt: Path) -> None:
+    """Files of two labels: copies of a prompt that differ in every note, so that some are held out."""
+    import mido
+
+    draw = random.Random(0)
+    for number in range(24):
+        song = mido.MidiFile(prompt)
+        for track in song.tracks:
+            notes = [message for message in track if message.type in ("note_on", "note_off")]
+            for on, off in zip(notes[::2], notes[1::2], strict=True):
+                on.note = off.note = draw.randint(48, 84)
+        path = folder / ("bach" if number % 2 else "mozart") / f"{number}.mid"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        song.save(path)
+
+
+def test_data_and_evaluate_report_for_people_and_programs(musegen: Run, tmp_path: Path, prompt_mid: Path):
+    make_midi(tmp_path / "midi", prompt_mid)
+    lines = musegen("data", "roundtrip", "midi", "--workers", "1").stdout.splitlines()
+    assert "24 of 24 readable files" in lines[-2] and "24 of 24" in lines[-1]
+    report = json.loads(musegen("data", "prepare", "midi", "--out", "shards", "--workers", "1", "--json").stdout)
+    assert report["readable"] == 24 and report["labels"] == {"bach": 12, "mozart": 12}
+    done = musegen("evaluate", "muse", "--data", "shards", "--split", "test")
+    assert done.returncode == 0, done.stderr
+    for words in ("5-gram", "nothing told", "nats a note", "mozart", "pieces of test"):
+        assert words in done.stdout
+    assert_one_line(musegen("evaluate", "muse", "--data", "shards", "--split", "tset"), "split", "'tset'", "test")
+
+
+def test_train_and_export_make_a_model_to_compose_with(
+    musegen: Run, tmp_path: Path, prompt_mid: Path, monkeypatch: pytest.MonkeyPatch
+):
+    make_midi(tmp_path / "midi", prompt_mid)
+    assert musegen("data", "prepare", "midi", "--out", "shards", "--workers", "1").returncode == 0
+    small = ["model.d_model=32", "model.n_layers=1", "model.context=256", "model.block=64"]
+    quick = ["train.steps=3", "train.warmup_steps=0", "train.decay_steps=0", "train.validate_every=3", "task.n_valid=2"]
+    settings = [f"--set={setting}" for setting in [*small, *quick, "task.data=shards", "task.batch_size=2"]]
+    done = musegen("train", "muse-small", *settings, "--out", "run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["out"] == "run"
+    done = musegen("export", "run", "--out", "mine/muse-mine")
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("MUSEGEN_CHECKPOINTS", str(tmp_path / "mine"))
+    assert "muse-mine" in musegen("models").stdout
+    done = musegen("compose", "--model", "muse-mine", "--composer", "mozart", "--bars", "1", "-o", "x.mid")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "x.mid").exists()
+    assert_one_line(musegen("export", "midi", "--out", "mine/other"), "midi", "checkpoint")
+    assert not (tmp_path / "mine" / "other").exists()
+
+
+def test_ctrl_c_leaves_no_file(tmp_path: Path):
+    command = [sys.executable, "-m", "musegen", "compose", "--bars", "400", "-n", "4", "--seed", "1", "-o", "x.mid"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "200"},
+        stderr=subprocess.PIPE,
+        text=True,
+        # Who runs in the background of a shell script, as these tests may, is deaf to Ctrl-C and would pass that on.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            time.sleep(5)
+            assert process.poll() is None, "it ended before it could be interrupted"
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert stderr.splitlines() == ["musegen: interrupted"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "no-such-recipe"], ["no-such-recipe"]),
+        (["train", "muse-small", "--set", "train.stepz=3"], ["stepz", "steps"]),
+        (["train", "muse-small", "--set", "nonsense"], ["nonsense"]),
+        (["data", "prepare", "no-such-folder", "--out", "shards"], ["no-such-folder"]),
+        (["data", "roundtrip", "no-such-folder"], ["no-such-folder"]),
+        (["evaluate", "muse", "--data", "no-such-folder"], ["no-such-folder"]),
+    ],
+    ids=lambda value: " ".join(value[:2]),
+)
+def test_bad_runs_end_before_any_work_starts(musegen: Run, tmp_path: Path, arguments: list[str], words: list[str]):
+    assert_one_line(musegen(*arguments), *words)
+    assert list(tmp_path.iterdir()) == []

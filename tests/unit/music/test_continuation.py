@@ -1,0 +1,72 @@
+import numpy as np
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from musegen.midi.instruments import class_of
+from musegen.midi.score import Meters, Notes, Score, Track
+from musegen.music.continuation import completed, extended, next_bar_line, on_grid, tail
+from musegen.music.grid import DURATION, INSTRUMENT, ONSET, GridScore
+from musegen.music.tokenizer import Controls
+
+
+def read_again(score: Score, tmp_path_factory) -> Score:
+    path = tmp_path_factory.getbasetemp() / "written.mid"
+    score.write(path)
+    return Score.read(path)
+
+
+def joined(first: GridScore, second: GridScore) -> GridScore:
+    return GridScore(
+        np.concatenate([first.meters, second.meters]),
+        np.concatenate([first.tempos, second.tempos]),
+        np.concatenate([first.notes, second.notes + np.array([first.n_ticks, 0, 0, 0, 0])]),
+    )
+
+
+@given(st.from_type(Score), st.from_type(GridScore))
+@settings(max_examples=60)
+def test_any_score_stays_and_is_told_apart_from_any_new_bars(tmp_path_factory, score: Score, new: GridScore):
+    assume(score.n_notes and new.n_bars)
+    score = read_again(score, tmp_path_factory)
+    grid = on_grid(score)
+    new = GridScore(new.meters, new.tempos, new.notes[new.notes[:, ONSET] + new.notes[:, DURATION] <= new.n_ticks])
+    assume(len(grid.notes))
+    start = next_bar_line(score, grid)
+    # A drum that the vocabulary has not may be struck behind the last bar that the grid has.
+    assume(all((track.notes.start_ticks < start).all() for track in score.tracks))
+    longer = extended(score, grid, joined(grid, new), tempo=None)
+    again = read_again(longer, tmp_path_factory)
+    assert again == longer or longer.n_notes == score.n_notes
+    end = start + round(new.n_ticks * score.ticks_per_quarter / 24)
+    for old, track in zip(score.tracks, longer.tracks, strict=False):
+        assert (track.name, track.program, track.is_drum) == (old.name, old.program, old.is_drum)
+        is_new = track.notes.start_ticks >= start
+        assert track.notes[~is_new] == old.notes
+    for track in longer.tracks:
+        notes = track.notes[track.notes.start_ticks >= start]
+        assert (notes.start_ticks < end).all()
+        assert track.is_drum or (notes.end_ticks <= end).all()
+    playing = {class_of(track.program, track.is_drum) for track in tail(longer, start).tracks}
+    assert playing <= set(new.notes[:, INSTRUMENT].tolist())
+
+
+def test_a_bar_that_is_cut_short_off_the_grid_ends_on_the_bar_line_of_the_score():
+    notes = Notes([0, 1220], [480, 480], [60, 60], [70, 70])
+    score = Score(480, (Track("", 0, False, notes),), meters=Meters([0, 1220], [4, 3], [4, 4]))
+    grid = on_grid(score)
+    assert grid.n_ticks * 20 == 2640
+    assert next_bar_line(score, grid) == 2660
+
+
+def test_what_is_not_asked_for_is_as_in_the_prompt():
+    from musegen.music import vocabulary as v
+
+    pitches = [67, 71, 74, 67, 66, 69, 62, 67, 71, 74, 67, 67]
+    notes = Notes(480 * np.arange(12), np.full(12, 480), pitches, np.full(12, 70))
+    score = Score(480, (Track("", 40, False, notes),), meters=Meters([0], [3], [4]))
+    grid = on_grid(score)
+    controls = completed(Controls(style=4), score, grid, next_bar_line(score, grid))
+    meter, tempo, key = v.meter_index("3/4"), v.tempo_level(120), v.key_index("G")
+    assert controls == Controls(4, grid.instruments, key, tempo, meter, v.DENSITIES.index("low"))
+    asked = Controls(None, (3,), v.key_index("a"), v.tempo_level(60), v.meter_index("4/4"), v.DENSITIES.index("high"))
+    assert completed(asked, score, grid, 0) == asked

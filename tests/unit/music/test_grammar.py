@@ -1,0 +1,150 @@
+"""The promises of the grammar hold whatever is drawn: here by a model that knows nothing and draws at random."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musegen.errors import InputError
+from musegen.midi.instruments import DRUMS, INSTRUMENTS
+from musegen.music import vocabulary as v
+from musegen.music.features import FEATURES, Place, features
+from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grid import DURATION, INSTRUMENT, ONSET, PITCH, GridScore
+from musegen.music.tokenizer import Controls, collect, encode
+
+SOME_METERS = [v.meter_index(name) for name in ("4/4", "3/4", "7/8", "2/4", "1/32", "16/4")]
+
+
+def write(request: Request, seed: int, context: int = 256, haste: float = 0.5) -> MuseGuide:
+    """Draws allowed tokens at random until the end, with a push toward bar lines so that bars do not grow for ever."""
+    rng = np.random.default_rng(seed)
+    guide = MuseGuide(request, context)
+    assert guide.prompt().shape[1] == 1 + len(FEATURES)
+    for count in range(100_000):
+        allowed = guide.allowed()
+        assert allowed.any()
+        onward = [token for token in (v.END, v.BAR) if allowed[token]]
+        token = onward[0] if onward and rng.random() < haste else int(rng.choice(np.flatnonzero(allowed)))
+        row = guide.push(token)
+        if row is None:
+            return guide
+        assert row.shape == (1 + len(FEATURES),) and row[0] == token
+        assert all(0 <= value < size for value, size in zip(row[1:], FEATURES.values(), strict=True))
+        if count % 50 == 49:
+            again = guide.prompt()
+            assert len(again) < context and again[0, 0] == v.START
+    raise AssertionError("it never ended")
+
+
+requests = st.builds(
+    dict,
+    instruments=st.lists(st.integers(0, DRUMS), max_size=5, unique=True).map(lambda x: tuple(sorted(x))),
+    n_bars=st.integers(1, 9),
+    meter=st.none() | st.sampled_from(SOME_METERS),
+    tempo=st.none() | st.integers(0, len(v.TEMPOS_BPM) - 1),
+    seed=st.integers(0, 2**32 - 1),
+)
+
+
+def make(options: dict, prompt: GridScore | None = None) -> tuple[MuseGuide, Request]:
+    controls = Controls(instruments=options["instruments"], meter=options["meter"], tempo=options["tempo"])
+    keep = {"keep_meter": options["meter"] is not None, "keep_tempo": options["tempo"] is not None}
+    request = Request(controls, options["n_bars"], prompt=prompt, **keep)
+    return write(request, options["seed"]), request
+
+
+def check(grid: GridScore, request: Request, first_bar: int):
+    new = grid.notes[grid.notes[:, ONSET] >= grid.bar_ticks[first_bar]]
+    asked = request.controls.instruments
+    assert grid.n_bars == first_bar + (request.n_bars or 0)
+    if asked:
+        assert set(new[:, INSTRUMENT]) == set(asked)
+    else:
+        assert len(set(grid.notes[:, INSTRUMENT]) - {DRUMS}) <= 15
+    low = np.array([instrument.low for instrument in INSTRUMENTS])[new[:, INSTRUMENT]]
+    high = np.array([instrument.high for instrument in INSTRUMENTS])[new[:, INSTRUMENT]]
+    assert ((new[:, PITCH] >= low) & (new[:, PITCH] <= high)).all()
+    assert (new[:, ONSET] + new[:, DURATION] <= grid.n_ticks).all()
+    assert (new[:, ONSET] >= grid.bar_ticks[-2]).any()
+    if request.keep_meter:
+        assert (grid.meters[first_bar:] == request.controls.meter).all()
+    if request.keep_tempo:
+        assert (grid.tempos[first_bar:] == request.controls.tempo).all()
+
+
+@given(requests)
+@settings(max_examples=60, deadline=None)
+def test_promises_hold_in_every_output(options: dict):
+    guide, request = make(options)
+    check(collect(guide.events), request, 0)
+    assert guide.bars_written == options["n_bars"]
+
+
+@given(requests, requests)
+@settings(max_examples=30, deadline=None)
+def test_promises_hold_after_a_prompt_whose_bars_stay(first: dict, second: dict):
+    prompt = collect(make(first)[0].events)
+    guide, request = make(second, prompt)
+    grid = collect(guide.events)
+    check(grid, request, prompt.n_bars)
+    assert grid.bars(0, prompt.n_bars) == prompt
+
+
+@given(requests)
+@settings(max_examples=30, deadline=None)
+def test_what_is_written_is_canonical(options: dict):
+    guide, request = make(options)
+    rows = np.stack(guide._rows)
+    assert (rows[:, 0] == encode(collect(guide.events)).tokens).all()
+    assert (rows[:, 1:] == features(rows[:, 0], Place(0, request.n_bars))).all()
+
+
+@given(requests)
+@settings(max_examples=30, deadline=None)
+def test_no_key_goes_down_twice(options: dict):
+    grid = collect(make(options)[0].events)
+    for note in np.unique(grid.notes[:, [INSTRUMENT, PITCH]], axis=0):
+        if note[0] != DRUMS:
+            same = grid.notes[(grid.notes[:, [INSTRUMENT, PITCH]] == note).all(axis=1)]
+            assert (np.diff(same[:, ONSET]) >= same[:-1, DURATION]).all()
+
+
+def test_everybody_has_entered_by_the_middle():
+    asked = tuple(range(10))
+    for seed in range(5):
+        guide = write(Request(Controls(instruments=asked), 8), seed)
+        grid = collect(guide.events)
+        early = grid.notes[grid.notes[:, ONSET] <= grid.bar_ticks[4]]
+        assert set(early[:, INSTRUMENT]) == set(asked)
+
+
+def test_a_restart_keeps_the_header_and_the_newest_bars():
+    controls = Controls(style=3, instruments=(0,), tempo=30, meter=SOME_METERS[1])
+    guide = write(Request(controls, 40, keep_meter=True, keep_tempo=True), seed=1, haste=0.2)
+    rows = guide.prompt()
+    n_header = len(controls.tokens())
+    assert rows[:n_header, 0].tolist() == controls.tokens()
+    line = [v.BAR, v.METER.first + SOME_METERS[1], v.TEMPO.first + 30]
+    assert rows[n_header : n_header + 3, 0].tolist() == line
+    body = np.stack(guide._rows)
+    kept = rows[n_header + 3 :]
+    assert 0 < len(kept) <= 128
+    assert (kept == body[len(body) - len(kept) :]).all()
+
+
+def test_endless_playing_has_no_end_and_no_known_place():
+    guide = MuseGuide(Request(Controls(instruments=(0,)), None), 256)
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        allowed = guide.allowed()
+        assert not allowed[v.END]
+        row = guide.push(int(rng.choice(np.flatnonzero(allowed))))
+        assert row is not None and row[-2:].tolist() == [128, 128]
+
+
+def test_a_request_that_cannot_be_kept_is_refused():
+    with pytest.raises(InputError, match="bars is 0"):
+        Request(Controls(), 0)
+    with pytest.raises(InputError, match="keep_meter"):
+        Request(Controls(), 1, keep_meter=True)
