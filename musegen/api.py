@@ -35,7 +35,8 @@ OnBar = Callable[[int, int], None]
 PathLike = str | os.PathLike[str]
 
 DEFAULT_MODEL = "muse-small"
-DEFAULT_TOP_P = 0.98
+DEFAULT_TEMPERATURE = 0.95
+DEFAULT_TOP_P = 0.95
 MAX_PIECES = 64
 _MAX_BARS = 100_000
 
@@ -53,7 +54,7 @@ def compose(
     meter: str | None = None,
     density: str | None = None,
     seed: int | None = None,
-    temperature: float = 1.0,
+    temperature: float = DEFAULT_TEMPERATURE,
     top_p: float = DEFAULT_TOP_P,
     n: int = 1,
     model: str = DEFAULT_MODEL,
@@ -67,7 +68,7 @@ def compose(
             None takes those of one of the composer's pieces, drawn by the seed.
         bars: how many, at least 1.
         key: such as "G", "a minor", "F#m"; a wish, not a promise.
-        tempo: quarters a minute, 10 to 640; None starts near that of the drawn piece and may change.
+        tempo: quarters a minute, 10 to 640; None takes that of the drawn piece.
         meter: such as "3/4", in every bar; None takes that of the drawn piece.
         density: "low", "medium" or "high"; a wish.
         seed: the same seed and arguments give the same pieces, 0 or more; None draws one.
@@ -87,7 +88,8 @@ def compose(
     from musegen.music.grammar import Request
 
     order = _Order(composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
-    request = Request(_completed(order), order.bars, keep_meter=True, keep_tempo=tempo is not None)
+    every = instruments is not None
+    request = Request(_completed(order), order.bars, keep_meter=True, keep_tempo=True, all_play=every)
     scores = [grid.to_score() for grid in _generate(order, request, on_bar)]
     if order.tempo is not None:  # exactly as asked for: the grid has only levels
         scores = [replace(score, tempos=Tempos([0], bpm_to_us_per_quarter([order.tempo]))) for score in scores]
@@ -106,7 +108,7 @@ def continue_score(
     meter: str | None = None,
     density: str | None = None,
     seed: int | None = None,
-    temperature: float = 1.0,
+    temperature: float = DEFAULT_TEMPERATURE,
     top_p: float = DEFAULT_TOP_P,
     n: int = 1,
     model: str = DEFAULT_MODEL,
@@ -261,18 +263,19 @@ def _completed(order: _Order) -> Controls:
     styles, controls = _styles(order.model), order.controls
     known = registry.checkpoint_config(order.model)["settings"]
     of_style = styles if controls.style is None else [styles[controls.style]]
-    settings = [setting for style in of_style for setting in known[style] if _can_play(setting["instruments"])]
-    setting = random.Random(order.drawn_seed).choice(settings)
+    setting = random.Random(order.drawn_seed).choice([setting for style in of_style for setting in known[style]])
     return replace(
         controls,
-        instruments=controls.instruments or _playing(setting["instruments"]),
+        instruments=controls.instruments or _playing(_fitting(setting["instruments"])),
         meter=v.meter_index(setting["meter"]) if controls.meter is None else controls.meter,
         tempo=v.tempo_level(setting["tempo"]) if controls.tempo is None else controls.tempo,
     )
 
 
-def _can_play(names: list[str]) -> bool:
-    return len(set(names) - {"drums"}) <= MAX_PITCHED
+def _fitting(names: list[str]) -> list[str]:
+    """Returns those of an ensemble's instruments for which a MIDI file has channels."""
+    pitched = [name for name in names if name != INSTRUMENTS[DRUMS].name]
+    return [name for name in names if name not in pitched[MAX_PITCHED:]]
 
 
 def _generate(order: _Order, request: "Request", on_bar: OnBar | None) -> list[GridScore]:

@@ -2,6 +2,7 @@
 
 - Only the instruments asked for play, each within its range, and every one of them enters by the middle.
 - There are exactly as many bars as asked for, the last one is not empty, and no note sounds past the last bar line.
+- No two bars in a row are empty, nor is the first one of a new piece.
 - A meter or tempo that was asked for stays.
 - The tokens are in canonical order, so that they are what `tokenizer.encode` would make of the same music.
 """
@@ -31,6 +32,7 @@ class Request:
         keep_meter: no meter but that of the controls.
         keep_tempo: no tempo but that of the controls.
         prompt: the bars before, in which what is written goes on.
+        all_play: every instrument of the controls must play; otherwise they are only the ones that may.
     """
 
     controls: Controls
@@ -38,6 +40,7 @@ class Request:
     keep_meter: bool = False
     keep_tempo: bool = False
     prompt: GridScore | None = None
+    all_play: bool = True
 
     def __post_init__(self):
         if self.n_bars is not None and self.n_bars < 1:
@@ -69,7 +72,7 @@ class MuseGuide:
         self.place = Place(0, n_bars)
         self.last_bar = None if n_bars is None else n_bars - 1
         self.events: list[Bar | GridNote] = []
-        self._silent = set(request.controls.instruments)  # who has still to enter
+        self._silent = set(request.controls.instruments if request.all_play else ())  # who has still to enter
         written = _ENDLESS_ENTRY if request.n_bars is None else request.n_bars // 2
         self._entry_bar = self.n_prompt_bars + written
 
@@ -78,6 +81,7 @@ class MuseGuide:
         self._bar_starts: list[int] = []  # where in them each bar begins
         self._bar = -1
         self._bar_is_empty = True
+        self._may_be_empty = prompt is not None  # this bar, after the one before it
         self._last = v.START
         self._last_note = -1  # the newest note at this tick, as a place among the note tokens
         self._ties = 0
@@ -210,7 +214,7 @@ class MuseGuide:
             mask[v.WAIT.first : v.WAIT.first + max(min(n_ticks - 1 - self._decoder.tick, v.WAIT.size), 0)] = True
         if self._last not in v.WAIT:
             is_last = self._bar == self.last_bar
-            mask[v.BAR] = not is_last
+            mask[v.BAR] = not is_last and (self._may_be_empty or not self._bar_is_empty)
             mask[v.END] = is_last and not self._bar_is_empty
 
     def _playable(self) -> np.ndarray:
@@ -237,6 +241,8 @@ class MuseGuide:
             return None
         row = np.concatenate([[token], self._tracker.push(token)])
         if token == v.BAR:
+            if self._bar >= self.n_prompt_bars:
+                self._may_be_empty = not self._bar_is_empty
             self._bar_starts.append(len(self._rows))
             self._bar += 1
             self._bar_is_empty = True

@@ -152,9 +152,14 @@ class MuseTask(Task):
         }
 
     def _setting(self, index: int) -> dict[str, Any]:
-        """Returns a piece's instruments, its most frequent meter and its middle tempo."""
+        """Returns a piece's instruments, its most frequent meter and its middle tempo.
+
+        Files that count 1/4 or shorter bars throughout do not know their meter: they are taken for 4/4.
+        """
         piece = self.corpus.piece(index)
-        numerator, denominator = v.METERS[np.bincount(piece.meters).argmax()]
+        meter = int(np.bincount(piece.meters).argmax())
+        known = v.METER_TICKS[meter] > v.TICKS_PER_QUARTER
+        numerator, denominator = v.METERS[meter] if known else (4, 4)
         return {
             "instruments": [INSTRUMENTS[i].name for i in self.corpus.shards.records[index]["instruments"]],
             "meter": f"{numerator}/{denominator}",

@@ -108,7 +108,12 @@ def test_the_same_seed_gives_the_same_bytes_and_the_text_says_how(compose: Verb,
     assert words[:2] == ["musegen", "compose"]
     given = dict(zip(words[2::2], words[3::2], strict=True))
     expected = {"--composer": "bach", "--instruments": "piano,drums", "--bars": "2", "--key": "f# minor", "-n": "2"}
-    expected |= {"--density": "low", "--seed": "9", "--temperature": "1.0", "--top-p": str(api.DEFAULT_TOP_P)}
+    expected |= {
+        "--density": "low",
+        "--seed": "9",
+        "--temperature": str(api.DEFAULT_TEMPERATURE),
+        "--top-p": str(api.DEFAULT_TOP_P),
+    }
     assert given == expected | {"--model": tiny_muse}
     assert read_again(first[1], tmp_path).texts == first[1].texts
 

@@ -110,6 +110,15 @@ def test_no_key_goes_down_twice(options: dict):
             assert (np.diff(same[:, ONSET]) >= same[:-1, DURATION]).all()
 
 
+@given(requests)
+@settings(max_examples=30, deadline=None)
+def test_music_does_not_stop(options: dict):
+    grid = collect(make(options)[0].events)
+    bar_of = np.searchsorted(grid.bar_ticks, grid.notes[:, ONSET], side="right") - 1
+    is_empty = np.bincount(bar_of, minlength=grid.n_bars) == 0
+    assert not is_empty[0] and not (is_empty[1:] & is_empty[:-1]).any()
+
+
 def test_everybody_has_entered_by_the_middle():
     asked = tuple(range(10))
     for seed in range(5):
