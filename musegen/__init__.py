@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from musegen.version import __version__
 
 if TYPE_CHECKING:
-    from musegen.api import compose, continue_score
+    from musegen.api import compose, continue_score, convert, engrave, info, listen, plot, render
     from musegen.errors import (
         CheckpointError,
         DataError,
@@ -34,6 +34,12 @@ __all__ = [
     "__version__",
     "compose",
     "continue_score",
+    "convert",
+    "engrave",
+    "info",
+    "listen",
+    "plot",
+    "render",
 ]
 
 _HOMES = {
@@ -45,8 +51,9 @@ _HOMES = {
     "Score": "musegen.midi.score",
     "ScoreFileError": "musegen.errors",
     "UnknownNameError": "musegen.errors",
-    "compose": "musegen.api",
-    "continue_score": "musegen.api",
+    **dict.fromkeys(
+        ("compose", "continue_score", "convert", "engrave", "info", "listen", "plot", "render"), "musegen.api"
+    ),
 }
 
 

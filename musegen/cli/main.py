@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from musegen.cli import compose, data, evaluate, show, train
+from musegen.cli import bench, compose, data, doctor, evaluate, score, show, sound, train
 from musegen.errors import MusegenError
 from musegen.version import __version__
 
@@ -62,10 +62,16 @@ app.command("composers")(show.composers)
 app.command("instruments")(show.instruments)
 app.command("info")(show.info)
 app.command("plot")(show.plot)
+app.command("score")(score.score)
+app.command("convert")(show.convert)
+app.command("render")(sound.render)
+app.command("listen")(sound.listen)
+app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
 app.command("export")(train.export)
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

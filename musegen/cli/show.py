@@ -1,13 +1,14 @@
 """Commands that show what there is: models, names, and what is in a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from musegen.cli.output import AsJson, print_facts, print_rows
+from musegen.errors import InputError
 
-ScoreFile = Annotated[Path, typer.Argument(metavar="FILE.mid", help="A MIDI file.")]
+ScoreFile = Annotated[Path, typer.Argument(metavar="FILE", help="A MIDI, MusicXML, ABC or Humdrum file.")]
 
 
 def models(as_json: AsJson = False) -> None:
@@ -41,7 +42,7 @@ def instruments(as_json: AsJson = False) -> None:
 
 
 def info(file: ScoreFile, as_json: AsJson = False) -> None:
-    """Say what is in a MIDI file: length, tempo, meter, tracks, texts.
+    """Say what is in a score file: length, tempos, meters, keys, tracks, texts, and what the models' grid would change.
 
     Example: musegen info piece.mid
     """
@@ -50,15 +51,37 @@ def info(file: ScoreFile, as_json: AsJson = False) -> None:
     print_facts(api.info(file), as_json)
 
 
-def plot(
+def convert(
     file: ScoreFile,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.png", help="Picture to write: .png or .svg.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .mid, .musicxml, .xml or .mxl.")],
 ) -> None:
-    """Draw a MIDI file as a piano-roll.
+    """Turn a score file into another kind: MIDI into MusicXML, or MusicXML, ABC and Humdrum into MIDI.
 
-    Example: musegen plot piece.mid -o piece.png
+    Example: musegen convert song.abc song.mid
     """
     from musegen import api
 
-    api.plot(file, out)
+    api.convert(file, out)
+    typer.echo(out)
+
+
+def plot(
+    file: ScoreFile,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.png", help="Picture to write: .png or .svg.")],
+    bars: Annotated[str | None, typer.Option(metavar="FIRST-LAST", help="Only these bars, counted from 1.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Over how many rows the bars are spread.")] = None,
+) -> None:
+    """Draw a score file as a piano-roll.
+
+    Example: musegen plot piece.mid -o piece.png --bars 9-24
+    """
+    from musegen import api
+
+    options: dict[str, Any] = {} if rows is None else {"rows": rows}
+    if bars is not None:
+        first, _, last = bars.partition("-")
+        if not (first.isdecimal() and last.isdecimal()):
+            raise InputError(f"--bars must be FIRST-LAST, such as 9-24, got {bars!r}")
+        options["bars"] = (int(first), int(last))
+    api.plot(file, out, **options)
     typer.echo(out)

@@ -14,9 +14,11 @@ def facts(score: Score) -> dict[str, Any]:
     """Describes a score.
 
     Returns:
-        `duration_seconds`, `duration_quarters`, `n_bars`, `n_notes` and `ticks_per_quarter`; then lists of
-        dictionaries: `tempos` (bpm), `meters` ("3/4"), `keys` ("G minor") and `texts`, each with its `start_quarters`;
-        and `tracks` (name, instrument class, program 0..127, is_drum, n_notes, lowest and highest pitch or None).
+        `name`, `duration_seconds`, `duration_quarters`, `n_bars`, `n_notes` and `ticks_per_quarter`; then lists of
+        dictionaries: `tempos` (bpm), `meters` ("3/4"), `keys` ("G minor") and `texts` (kind, text, and track or None),
+        each with its `start_quarters`; `tracks` (name, instrument class, program 0..127, channel 1..16 or None,
+        is_drum, n_notes, n_others: events that are no notes, lowest and highest pitch or None); and `left_out`: what a
+        MIDI file had and a score has not, by kind.
     """
     meters, end_ticks = score.meters, score.end_ticks
     n_bars = bar_counts(meters.start_ticks, meters.numerator, meters.denominator, score.ticks_per_quarter, end_ticks)
@@ -25,7 +27,10 @@ def facts(score: Score) -> dict[str, Any]:
         return {"start_quarters": _rounded(ticks_to_quarters(start_ticks, score.ticks_per_quarter))}
 
     bpm = score.tempos.bpm
+    texts = [(text, None) for text in score.texts]
+    texts += [(text, number) for number, track in enumerate(score.tracks, 1) for text in track.texts]
     return {
+        "name": score.name,
         "duration_seconds": _rounded(score.duration_seconds),
         "duration_quarters": _rounded(ticks_to_quarters(end_ticks, score.ticks_per_quarter)),
         "n_bars": int(n_bars.sum()),
@@ -34,8 +39,12 @@ def facts(score: Score) -> dict[str, Any]:
         "tempos": [at(t.start_ticks) | {"bpm": _rounded(b)} for t, b in zip(score.tempos, bpm, strict=True)],
         "meters": [at(m.start_ticks) | {"meter": f"{m.numerator}/{m.denominator}"} for m in meters],
         "keys": [at(key.start_ticks) | {"key": key_name(key)} for key in score.keys],
-        "texts": [at(start_ticks) | {"text": text} for start_ticks, text in score.texts],
+        "texts": [
+            at(text.start_ticks) | {"kind": text.kind.name.lower(), "text": text.text, "track": number}
+            for text, number in texts
+        ],
         "tracks": [_track_facts(track) for track in score.tracks],
+        "left_out": dict(score.left_out),
     }
 
 
@@ -47,12 +56,15 @@ def key_name(key: Key) -> str:
 
 def _track_facts(track: Track) -> dict[str, Any]:
     pitch = track.notes.pitch
+    others = (track.controls, track.pitch_bends, track.programs, track.pressures, track.key_pressures)
     return {
         "name": track.name,
         "instrument": INSTRUMENTS[class_of(track.program, track.is_drum)].name,
         "program": track.program,
+        "channel": None if track.channel is None else track.channel + 1,
         "is_drum": track.is_drum,
         "n_notes": len(track.notes),
+        "n_others": sum(len(events) for events in others if events is not None),
         "lowest": int(pitch.min()) if len(pitch) else None,
         "highest": int(pitch.max()) if len(pitch) else None,
     }

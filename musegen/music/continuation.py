@@ -1,5 +1,6 @@
 """New bars joined to the score that they continue: its own notes stay, and tracks of one class stay apart."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
         own = [
             place
             for place, track in enumerate(score.tracks)
-            if len(track.notes) and class_of(track.program, track.is_drum) == index
+            if len(track.notes) and class_of(_newest_program(track), track.is_drum) == index
         ]
         if not own:
             instrument = INSTRUMENTS[index]
@@ -116,7 +117,8 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
         meters = meters.joined(Meters([start], [meter[0]], [meter[1]]))
     if tempo is not None:
         tempos = tempos.joined(Tempos([start], bpm_to_us_per_quarter([tempo])))
-    return Score(score.ticks_per_quarter, tuple(tracks), tempos, meters, keys[keys.start_ticks <= start], score.texts)
+    keys = keys[keys.start_ticks <= start]
+    return replace(score, tracks=tuple(tracks), tempos=tempos, meters=meters, keys=keys, left_out={})
 
 
 def tail(score: Score, start: int) -> Score:
@@ -133,8 +135,13 @@ def tail(score: Score, start: int) -> Score:
         new = track.notes[track.notes.start_ticks >= start]
         if len(new):
             notes = Notes(new.start_ticks - start, new.duration_ticks, new.pitch, new.velocity)
-            tracks.append(Track(track.name, track.program, track.is_drum, notes))
+            tracks.append(Track(track.name, _newest_program(track), track.is_drum, notes))
     return Score(score.ticks_per_quarter, tuple(tracks), moved(score.tempos), moved(score.meters), moved(score.keys))
+
+
+def _newest_program(track: Track) -> int:
+    """Returns the program with which a track's last notes sound."""
+    return int(track.programs_of(track.notes.start_ticks[-1:])[0])
 
 
 def _in_ticks(rows: np.ndarray, ticks_per_quarter: int, start: int, n_ticks: int) -> Notes:
@@ -157,7 +164,7 @@ def _longer(track: Track, notes: Notes, start: int) -> Track:
         controls = controls.joined(Controls([max(start, pedal[-1].start_ticks)], [_PEDAL], [0]))
     if len(bends) and bends[-1].value:
         bends = bends.joined(PitchBends([max(start, bends[-1].start_ticks)], [0]))
-    return Track(track.name, track.program, track.is_drum, notes, controls, bends)
+    return replace(track, notes=notes, controls=controls, pitch_bends=bends)
 
 
 def _untangled(before: Notes, notes: Notes, is_drum: bool = False) -> Notes:

@@ -22,6 +22,7 @@ SCORE_TICKS_PER_QUARTER = 480
 DRUM_TICKS = 6  # a drum is struck, not held: one length for all
 _OVERHANG_TICKS = v.TICKS_PER_QUARTER  # what rings less than this over the last bar line ends on it
 _MIN_BAR_TICKS = 3  # the shortest bar that a meter can name
+_CLASS_OF_PROGRAM = np.array([class_of(program, is_drum=False) for program in range(128)])
 _MAX_TICKS = 100_000 * v.TICKS_PER_QUARTER  # a damaged file can claim enough bars to fill the memory
 
 
@@ -191,9 +192,9 @@ def quantise(score: Score) -> tuple[GridScore, QuantiseReport]:
         changed_durations=int((exact_duration != kept[:, DURATION]).sum()),
         folded_pitches=int((notes[:, PITCH] != raw[:, PITCH]).sum()),
         merged_notes=len(kept) - len(merged),
-        merged_tracks=sum(len(track.notes) > 0 for track in score.tracks) - n_parts,
+        merged_tracks=sum(len(np.unique(_classes(track))) for track in score.tracks if len(track.notes)) - n_parts,
         dropped_drums=int(outside.sum()),
-        dropped_controls=sum(len(track.controls) + len(track.pitch_bends) for track in score.tracks),
+        dropped_controls=sum(_n_controls(track) for track in score.tracks),
         replaced_meters=replaced,
         cut_bars=cut,
         has_beat=has_beat(score),
@@ -221,7 +222,7 @@ def _gather(score: Score) -> np.ndarray:
         np.stack(
             np.broadcast_arrays(
                 track.notes.start_ticks,
-                class_of(track.program, track.is_drum),
+                _classes(track),
                 track.notes.pitch,
                 track.notes.duration_ticks,
                 track.notes.velocity,
@@ -231,6 +232,17 @@ def _gather(score: Score) -> np.ndarray:
         for track in score.tracks
     ]
     return np.concatenate(rows) if rows else np.zeros((0, 5), dtype=np.int64)
+
+
+def _n_controls(track: Track) -> int:
+    return len(track.controls) + len(track.pitch_bends) + len(track.pressures) + len(track.key_pressures)
+
+
+def _classes(track: Track) -> np.ndarray:
+    """Returns the instrument class of each note of a track, whose program may change."""
+    if track.is_drum:
+        return np.array([DRUMS])
+    return _CLASS_OF_PROGRAM[track.programs_of(track.notes.start_ticks)]
 
 
 def _to_grid(ticks: np.ndarray, ticks_per_quarter: int) -> np.ndarray:

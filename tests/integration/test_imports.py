@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numpy", "lightning", "symusic", "music21", "matplotlib", "rich.progress")
+HEAVY = ("torch", "numpy", "lightning", "pretty_midi", "music21", "matplotlib", "PIL", "rich.progress")
 
 
 def loaded_by(code: str, names: tuple[str, ...], *arguments: str) -> list[str]:
@@ -30,7 +30,7 @@ def test_help_and_version_load_nothing_heavy(arguments: list[str]):
 def test_composing_loads_neither_lightning_nor_music21(tmp_path):
     out = tmp_path / "x.mid"
     arguments = ("compose", "--instruments", "piano", "--bars", "1", "--seed", "1", "-o", str(out))
-    names = ("torch", "lightning", "music21", "matplotlib", "tensorboard")
+    names = ("torch", "lightning", "symusic", "mido", "pretty_midi", "music21", "matplotlib", "PIL", "tensorboard")
     assert loaded_by("from musegen.cli.main import main; main()", names, *arguments) == ["torch"]
     assert out.exists()
 

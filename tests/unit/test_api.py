@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musegen import api
+from musegen import api, registry
 from musegen.errors import DataError, InputError, ScoreFileError, UnknownNameError
 from musegen.midi.instruments import INSTRUMENTS, class_of, instrument_index
-from musegen.midi.score import Controls, Keys, Meters, Notes, PitchBends, Score, Tempos, Track
+from musegen.midi.score import Controls, Keys, Meters, Notes, PitchBends, Score, Tempos, TextKind, Track
 from musegen.midi.units import bpm_to_us_per_quarter
 
 Verb = Callable[..., list[Score]]
@@ -101,8 +101,8 @@ def test_the_same_seed_gives_the_same_bytes_and_the_text_says_how(compose: Verb,
     first, second = (compose(**asked, seed=np.int64(9)) for _ in range(2))
     assert first == second and first[0] != first[1]
     assert compose(**asked, seed=10) != first
-    [(tick, text)] = first[1].texts
-    assert tick == 0
+    [(tick, text, kind)] = first[1].texts
+    assert (tick, kind) == (0, TextKind.MARKER)
     words = shlex.split(text, comments=True)
     assert text.endswith(" # piece 2 of 2")
     assert words[:2] == ["musegen", "compose"]
@@ -156,7 +156,7 @@ def test_every_finished_bar_is_told_in_order(compose: Verb):
 def test_arguments_are_checked_before_the_model_is_loaded(
     tiny_muse: str, monkeypatch: pytest.MonkeyPatch, arguments: dict, error: type[Exception], words: str
 ):
-    monkeypatch.setattr(api.registry, "load_model", lambda name: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(registry, "load_model", lambda name: pytest.fail("the model was loaded"))
     for verb in (api.compose, partial(api.continue_score, "no-such-file.mid")):
         with pytest.raises(error, match=words):
             verb(**{"model": tiny_muse, **arguments})
@@ -331,7 +331,11 @@ def test_lists(tiny_muse: str):
 def test_info_and_plot_take_scores_and_files(tmp_path: Path):
     score = Score(480, (PIANO,))
     score.write(tmp_path / "x.mid")
-    assert api.info(score) == api.info(tmp_path / "x.mid")
+    described = api.info(tmp_path / "x.mid")
+    assert described["quantising"]["n_notes"] == score.n_notes and described["tracks"][0].pop("channel") == 1
+    from_objects = [api.info(thing) for thing in (score, score.to_mido(), score.to_pretty_midi(), score.to_music21())]
+    assert [facts["n_notes"] for facts in from_objects] == [score.n_notes] * 4
+    assert from_objects[0]["tracks"][0].pop("channel") is None and from_objects[0] == described
     api.plot(score, tmp_path / "a.svg")
     api.plot(str(tmp_path / "x.mid"), tmp_path / "b.svg")
     assert {path.name for path in tmp_path.iterdir()} == {"x.mid", "a.svg", "b.svg"}

@@ -10,7 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musegen.errors import InputError, ScoreFileError
-from musegen.midi.score import MAX_TICKS, Controls, Keys, Meters, Notes, PitchBends, Score, Tempos, Track
+from musegen.midi.score import (
+    MAX_TICKS,
+    Controls,
+    KeyPressures,
+    Keys,
+    Meters,
+    Notes,
+    PitchBends,
+    Pressures,
+    Programs,
+    Score,
+    Tempos,
+    Text,
+    TextKind,
+    Track,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
@@ -36,9 +51,18 @@ def changes(kind, *values):
     )
 
 
+# The first name of a track is its name; mido loses the time of what it does not know, a program's name.
+KINDS = [kind for kind in TextKind if kind not in (TextKind.NAME, TextKind.PROGRAM)]
+song_texts = st.lists(
+    st.builds(Text, st.integers(0, 2000), texts, st.sampled_from(KINDS)),
+    max_size=4,
+).map(tuple)
 tracks = st.builds(
     Track,
     name=texts,
+    pressures=changes(Pressures, st.integers(0, 127)),
+    key_pressures=changes(KeyPressures, st.integers(0, 127), st.integers(0, 127)),
+    texts=song_texts,
     program=st.integers(0, 127),
     is_drum=st.booleans(),
     notes=notes(),
@@ -48,11 +72,12 @@ tracks = st.builds(
 scores = st.builds(
     Score,
     ticks_per_quarter=st.integers(1, 32767),
-    tracks=st.lists(tracks, max_size=20).map(tuple),
+    tracks=st.lists(tracks, max_size=5).map(tuple),
     tempos=changes(Tempos, st.integers(1, 0xFFFFFF)),
     meters=changes(Meters, st.integers(1, 255), st.sampled_from([1, 2, 4, 8, 16, 32, 64])),
     keys=changes(Keys, st.integers(-7, 7), st.booleans()),
-    texts=st.lists(st.tuples(st.integers(0, 2000), texts.filter(bool)), max_size=4).map(tuple),
+    texts=song_texts,
+    name=texts,
 )
 
 
@@ -61,8 +86,15 @@ scores = st.builds(
 def test_what_is_written_is_read_again(tmp_path_factory, score):
     path = tmp_path_factory.mktemp("midi") / "a.mid"
     score.write(path)
-    assert Score.read(path) == score
+    written = path.read_bytes()
+    again = Score.read(path)
+    assert again == score
+    assert not again.left_out
+    again.write(path)
+    assert path.read_bytes() == written
     assert [child.name for child in path.parent.iterdir()] == ["a.mid"]
+    places = [(track.port, track.channel) for track in again.tracks if not track.is_drum]
+    assert len(set(places)) == len(places)
 
 
 def mido_notes(track: mido.MidiTrack) -> list[tuple[int, int, int, int]]:
@@ -84,19 +116,22 @@ def test_mido_reads_the_same(tmp_path_factory, score):
     path = tmp_path_factory.mktemp("midi") / "a.mid"
     score.write(path)
     file = mido.MidiFile(path, charset="utf-8")
-    assert (file.type, file.ticks_per_beat, len(file.tracks)) == (1, score.ticks_per_quarter, len(score.tracks))
-    for track, written in zip(score.tracks, file.tracks, strict=True):
+    assert (file.type, file.ticks_per_beat, len(file.tracks)) == (1, score.ticks_per_quarter, 1 + len(score.tracks))
+    for track, written in zip(score.tracks, file.tracks[1:], strict=True):
         assert mido_notes(written) == sorted(tuple(note) for note in track.notes)
         assert written.name == track.name
         channels = {message.channel for message in written if not message.is_meta}
         assert len(channels) == 1 and (channels == {9}) == track.is_drum
         assert [m.program for m in written if m.type == "program_change"] == [track.program]
         assert [m.pitch for m in written if m.type == "pitchwheel"] == track.pitch_bends.value.tolist()
+        assert [m.value for m in written if m.type == "aftertouch"] == track.pressures.value.tolist()
+        assert [(m.note, m.value) for m in written if m.type == "polytouch"] == [k[1:] for k in track.key_pressures]
         assert [(m.control, m.value) for m in written if m.type == "control_change"] == [c[1:] for c in track.controls]
     song = file.tracks[0]
     assert [m.tempo for m in song if m.type == "set_tempo"] == score.tempos.us_per_quarter.tolist()
     assert [(m.numerator, m.denominator) for m in song if m.type == "time_signature"] == [m[1:] for m in score.meters]
-    assert [m.text for m in song if m.type == "marker"] == [text for _, text in score.texts]
+    assert [m.text for m in song if m.type == "marker"] == [t.text for t in score.texts if t.kind == TextKind.MARKER]
+    assert [m.text for m in song if m.type == "lyrics"] == [t.text for t in score.texts if t.kind == TextKind.LYRIC]
 
 
 def hand_made() -> Score:
@@ -139,7 +174,8 @@ def test_equal_scores_give_equal_bytes(tmp_path):
 
 def test_texts_are_kept_in_order_of_time():
     score = Score(96, texts=((7, "c"), (0, "a"), (7, "b")))
-    assert score.texts == ((0, "a"), (7, "c"), (7, "b"))
+    assert [tuple(text[:2]) for text in score.texts] == [(0, "a"), (7, "c"), (7, "b")]
+    assert {text.kind for text in score.texts} == {TextKind.MARKER}
 
 
 @pytest.mark.parametrize(
@@ -148,6 +184,10 @@ def test_texts_are_kept_in_order_of_time():
         (lambda: Score(0), "ticks_per_quarter must be 1..32767, got 0"),
         (lambda: Score(32768), "got 32768"),
         (lambda: Score(96, texts=((-1, "a"),)), "tick of a text must be 0..268435455, got -1"),
+        (lambda: Track("", 0, False, Notes(), channel=16), "channel must be 0..15, got 16"),
+        (lambda: Track("", 0, True, Notes(), channel=3), "drums play on channel 9 and nothing else does, got 3"),
+        (lambda: Track("", 0, False, Notes(), port=128), "port must be 0..127, got 128"),
+        (lambda: Track("", 0, False, Notes(), chunk=-1), "chunk must be 0 or more, got -1"),
         (lambda: Track("", 128, False, Notes()), "program must be 0..127, got 128"),
     ],
 )
@@ -169,7 +209,9 @@ def test_places_that_cannot_be_written(tmp_path):
     with pytest.raises(ScoreFileError, match=r"the folder .*nowhere does not exist"):
         hand_made().write(tmp_path / "nowhere" / "a.mid")
     with pytest.raises(ScoreFileError, match="it is a folder"):
-        hand_made().write(tmp_path)
+        (tmp_path / "folder.mid").mkdir()
+        hand_made().write(tmp_path / "folder.mid")
+    (tmp_path / "folder.mid").rmdir()
     with pytest.raises(ScoreFileError, match="cannot be written: File name too long"):
         hand_made().write(tmp_path / ("a" * 300 + ".mid"))
     with pytest.raises(ScoreFileError, match="cannot be written: embedded null"):
@@ -206,3 +248,55 @@ def test_a_track_on_two_channels_becomes_two(tmp_path):
     first, second = Score.read(tmp_path / "a.mid").tracks
     assert (first.is_drum, first.notes[0][:3]) == (False, (0, 5, 60))
     assert (second.is_drum, second.notes[0][:3]) == (True, (0, 10, 60))
+    Score.read(tmp_path / "a.mid").write(tmp_path / "b.mid")
+    assert len(mido.MidiFile(tmp_path / "b.mid").tracks) == 1
+
+
+def test_a_channel_shares_the_programs_of_its_other_track(tmp_path):
+    file = mido.MidiFile()
+    right, left = mido.MidiTrack(), mido.MidiTrack()
+    right += [mido.Message("program_change", program=6, channel=2), mido.Message("note_on", note=70, channel=2)]
+    right += [mido.Message("note_off", note=70, channel=2, time=9)]
+    left += [mido.Message("note_on", note=50, channel=2), mido.Message("note_off", note=50, channel=2, time=9)]
+    file.tracks += [mido.MidiTrack(), right, left]
+    file.save(tmp_path / "a.mid")
+    score = Score.read(tmp_path / "a.mid")
+    assert [(track.program, track.channel, track.chunk) for track in score.tracks] == [(6, 2, 1), (6, 2, 2)]
+    score.write(tmp_path / "b.mid")
+    changes = [[m for m in track if m.type == "program_change"] for track in mido.MidiFile(tmp_path / "b.mid").tracks]
+    assert [len(each) for each in changes] == [0, 1, 0]
+
+
+def test_programs_change_inside_a_track(tmp_path):
+    track = Track("", 5, False, Notes([0, 10, 20], [5] * 3, [60] * 3, [64] * 3), programs=Programs([0, 10], [5, 9]))
+    assert track.programs_of(track.notes.start_ticks).tolist() == [5, 9, 9]
+    Score(96, (track,)).write(tmp_path / "a.mid")
+    [again] = Score.read(tmp_path / "a.mid").tracks
+    assert again == track
+
+
+@pytest.mark.parametrize(("encoding", "raw"), [("utf-8", "Präludium 前奏".encode()), ("latin-1", b"Pr\xe4ludium")])
+def test_names_keep_their_bytes(tmp_path, encoding, raw):
+    data = midi_bytes(
+        mido.MetaMessage("track_name", name=raw.decode("latin-1")), mido.Message("note_on", note=60, time=9)
+    )
+    (tmp_path / "a.mid").write_bytes(data)
+    score = Score.read(tmp_path / "a.mid")
+    assert (score.encoding, score.name) == (encoding, raw.decode(encoding))
+    score.write(tmp_path / "b.mid")
+    assert raw in (tmp_path / "b.mid").read_bytes()
+
+
+def test_shift_jis_when_asked(tmp_path):
+    name = "前奏".encode("shift_jis").decode("latin-1")
+    (tmp_path / "a.mid").write_bytes(midi_bytes(mido.MetaMessage("track_name", name=name)))
+    assert Score.read(tmp_path / "a.mid", encoding="shift_jis").name == "前奏"
+    with pytest.raises(InputError, match="encoding must be one that Python knows, got 'klingon'"):
+        Score.read(tmp_path / "a.mid", encoding="klingon")
+
+
+def test_every_kind_of_text_is_kept(tmp_path):
+    texts = tuple(Text(10 * kind, kind.name, kind) for kind in TextKind)
+    track = Track("words", 0, False, Notes(), texts=texts, chunk=1)
+    Score(96, (track,), texts=texts, name="Song").write(tmp_path / "a.mid")
+    assert Score.read(tmp_path / "a.mid") == Score(96, (track,), texts=texts, name="Song")

@@ -56,7 +56,7 @@ def raw(tmp_path_factory) -> Path:
     fill(folder, **grids)
     (folder / "bach" / "broken.mid").write_bytes(b"MThd\0\0\0\6\0\1")
     (folder / "bach" / "words.midi").write_text("not music")
-    (folder / "chopin" / "readme.txt").write_text("not a MIDI file, and not looked at")
+    (folder / "chopin" / "readme.txt").write_text("not music that musegen reads, and not looked at")
     Score(480).write(folder / "chopin" / "silent.mid")
     return folder
 
@@ -86,7 +86,7 @@ def test_the_report(prepared: Path):
     assert sum(report["splits"].values()) == 26
     reasons = {Path(failure["item"]).name: failure["reason"] for failure in report["failures"]}
     assert reasons.keys() == {"broken.mid", "words.midi", "silent.mid"}
-    assert "not a MIDI file" in reasons["words.midi"] and reasons["silent.mid"] == "DataError: no notes"
+    assert "not music that musegen reads" in reasons["words.midi"] and reasons["silent.mid"] == "DataError: no notes"
     assert json.loads(json.dumps(report)) == report
 
 
@@ -182,7 +182,7 @@ def test_no_folder_no_files_no_usable_file(tmp_path: Path):
     with pytest.raises(DataError, match=r"holds no \.mid"):
         prepare_corpus(tmp_path, tmp_path / "out")
     (tmp_path / "a.mid").write_bytes(b"noise")
-    with pytest.raises(DataError, match=r"1 files, none of them usable; .*a\.mid: .*not a MIDI file"):
+    with pytest.raises(DataError, match=r"1 files, none of them usable; .*a\.mid: .*not music that musegen reads"):
         prepare_corpus(tmp_path, tmp_path / "out", n_workers=1)
 
 

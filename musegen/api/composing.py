@@ -1,23 +1,19 @@
-"""The verbs of musegen. The command line, live playing and the web application call these; so does a Python program.
-
-    from musegen import compose
-    compose(composer="bach", instruments=["harpsichord"], bars=8, seed=1)[0].write("bach.mid")
-
-Heavy libraries are imported inside the verbs that need them, after the arguments were checked.
-"""
+"""New music: whole pieces, and pieces continued."""
 
 import operator
 import os
 import random
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from musegen import registry
-from musegen.errors import CheckpointError, InputError, UnknownNameError
+from musegen.api.models import DEFAULT_MODEL, muse, styles_of
+from musegen.errors import InputError, UnknownNameError
+from musegen.midi.convert import ScoreLike, as_score
 from musegen.midi.instruments import DRUMS, INSTRUMENTS, MAX_PITCHED, instrument_index
 from musegen.midi.score import Score, Tempos
 from musegen.midi.units import bpm_to_us_per_quarter
@@ -27,21 +23,14 @@ from musegen.music.tokenizer import Bar, Controls
 
 if TYPE_CHECKING:
     from musegen.music.grammar import Request
-    from musegen.music.muse import Muse
 
 OnBar = Callable[[int, int], None]
 """Called with the row of a piece and how many of its new bars are finished."""
 
-PathLike = str | os.PathLike[str]
-
-DEFAULT_MODEL = "muse-small"
 DEFAULT_TEMPERATURE = 0.95
 DEFAULT_TOP_P = 0.95
 MAX_PIECES = 64
 _MAX_BARS = 100_000
-
-
-# Composing ------------------------------------------------------------------------------------------------------------
 
 
 def compose(
@@ -97,7 +86,7 @@ def compose(
 
 
 def continue_score(
-    prompt: Score | PathLike,
+    prompt: ScoreLike,
     *,
     bars: int = 8,
     only_new: bool = False,
@@ -117,7 +106,7 @@ def continue_score(
     """Continues a piece from the bar line after its last note. What is not said is as in the prompt.
 
     Args:
-        prompt: a score, or the path of a MIDI file.
+        prompt: a score, the path of a score file, or an object of another library; see `midi.convert.as_score`.
         bars: how many new bars, at least 1.
         only_new: return the new bars alone, from tick 0.
         composer, instruments, key, tempo, meter, density, seed, temperature, top_p, n, model, on_bar: as in `compose`.
@@ -135,7 +124,7 @@ def continue_score(
     from musegen.music.grammar import Request
 
     order = _Order(composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
-    score = prompt if isinstance(prompt, Score) else Score.read(prompt)
+    score = as_score(prompt)
     grid = on_grid(score)
     if not len(grid.notes):
         raise InputError("prompt has no notes; compose starts from nothing")
@@ -143,7 +132,7 @@ def continue_score(
     controls = completed(order.controls, score, grid, start)
     request = Request(controls, order.bars, keep_meter=True, keep_tempo=True, prompt=grid)
     scores = [extended(score, grid, longer, order.tempo) for longer in _generate(order, request, on_bar)]
-    words = ["continue", "prompt.mid" if isinstance(prompt, Score) else Path(prompt).name]
+    words = ["continue", Path(prompt).name if isinstance(prompt, str | os.PathLike) else "prompt.mid"]
     if only_new:
         scores, words = [tail(longer, start) for longer in scores], [*words, "--only-new"]
     return [order.signed(longer, row, *words) for row, longer in enumerate(scores)]
@@ -187,7 +176,7 @@ class _Order:
     @cached_property
     def controls(self) -> Controls:
         """The header that is asked for."""
-        styles = _styles(self.model)
+        styles = styles_of(self.model)
         return Controls(
             style=None if self.composer is None else _style(self.composer, styles),
             instruments=_playing(self.instruments),
@@ -201,7 +190,7 @@ class _Order:
         """Returns the score with the command that makes it again as a text at tick 0."""
         controls = self.controls
         given = {
-            "--composer": None if controls.style is None else _styles(self.model)[controls.style],
+            "--composer": None if controls.style is None else styles_of(self.model)[controls.style],
             "--instruments": ",".join(INSTRUMENTS[index].name for index in controls.instruments) or None,
             **{f"--{name}": getattr(self, name) for name in ("bars", "key", "tempo", "meter", "density")},
             "--seed": self.drawn_seed,
@@ -251,16 +240,9 @@ def _plain(name: str) -> str:
     return "-".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
-def _styles(model: str) -> list[str]:
-    config = registry.checkpoint_config(model)
-    if config.get("vocabulary") != v.fingerprint():
-        raise CheckpointError(f"model {model} was trained with another vocabulary than this musegen has")
-    return list(config["styles"])
-
-
 def _completed(order: _Order) -> Controls:
     """Returns the controls, with those of a piece of the style where instruments, meter or tempo are not asked for."""
-    styles, controls = _styles(order.model), order.controls
+    styles, controls = styles_of(order.model), order.controls
     known = registry.checkpoint_config(order.model)["settings"]
     of_style = styles if controls.style is None else [styles[controls.style]]
     setting = random.Random(order.drawn_seed).choice([setting for style in of_style for setting in known[style]])
@@ -284,7 +266,7 @@ def _generate(order: _Order, request: "Request", on_bar: OnBar | None) -> list[G
     from musegen.music.generate import Generation
 
     sampling = Sampling(order.temperature, None, order.top_p)
-    generation = Generation(_muse(order.model), [request] * order.n, sampling, order.drawn_seed)
+    generation = Generation(muse(order.model), [request] * order.n, sampling, order.drawn_seed)
     for row, event in generation:
         finished = generation.guides[row].bars_written - 1
         if on_bar and isinstance(event, Bar) and finished:
@@ -293,197 +275,3 @@ def _generate(order: _Order, request: "Request", on_bar: OnBar | None) -> list[G
         if on_bar:
             on_bar(row, order.bars)
     return generation.grids()
-
-
-def _muse(name: str) -> "Muse":
-    from musegen.music.muse import Muse
-
-    model = registry.load_model(name)
-    if not isinstance(model, Muse):
-        raise InputError(f"model is {name!r}, which is a {type(model).__name__}; allowed are models of the family muse")
-    return model
-
-
-# What there is --------------------------------------------------------------------------------------------------------
-
-
-def models() -> list[dict[str, Any]]:
-    """Returns the trained models: name, family, shape, how far each was trained and its size in bytes."""
-    rows = []
-    for name, folder in registry.checkpoint_folders().items():
-        config = registry.checkpoint_config(name)
-        training = config.get("training", {})
-        rows.append(
-            {
-                "name": name,
-                "family": config["family"],
-                "layers": config.get("model", {}).get("n_layers"),
-                "width": config.get("model", {}).get("d_model"),
-                "context": config.get("model", {}).get("context"),
-                "steps": training.get("step"),
-                "nats_per_token": training.get("metrics", {}).get("valid_nats_per_token"),
-                "bytes": (folder / "model.safetensors").stat().st_size,
-            }
-        )
-    return rows
-
-
-def composers(model: str = DEFAULT_MODEL) -> list[dict[str, Any]]:
-    """Returns the composers and styles that a model was trained on, with the pieces of each."""
-    pieces = registry.checkpoint_config(model).get("pieces", {})
-    return [{"name": name, "pieces": pieces.get(name)} for name in _styles(model)]
-
-
-def instruments() -> list[dict[str, Any]]:
-    """Returns the instrument classes: name, program it is written with, range in MIDI pitches, and all its programs."""
-    return [
-        {
-            "name": instrument.name,
-            "program": None if instrument.is_drum else instrument.program,
-            "low": instrument.low,
-            "high": instrument.high,
-            "programs": list(instrument.programs),
-        }
-        for instrument in INSTRUMENTS
-    ]
-
-
-def info(score: Score | PathLike) -> dict[str, Any]:
-    """Returns what is in a score or MIDI file: length, tempos, meters, keys, tracks, texts.
-
-    Raises:
-        ScoreFileError: the file cannot be read.
-    """
-    from musegen.midi.facts import facts
-
-    return facts(score if isinstance(score, Score) else Score.read(score))
-
-
-def plot(score: Score | PathLike, out: PathLike) -> None:
-    """Draws a score or MIDI file as a piano-roll, .png or .svg.
-
-    Raises:
-        ScoreFileError: the file cannot be read, or the picture not written.
-        InputError: the picture's name has another ending.
-    """
-    from musegen.midi.picture import plot as draw
-
-    title = None if isinstance(score, Score) else Path(score).stem
-    draw(score if isinstance(score, Score) else Score.read(score), Path(out), title=title)
-
-
-# Training -------------------------------------------------------------------------------------------------------------
-
-
-def prepare_data(folder: PathLike, out: PathLike, *, n_workers: int | None = None) -> dict[str, Any]:
-    """Turns a folder of MIDI into shards to train on, and returns a report.
-
-    Raises:
-        DataError: there is no such folder, or nothing in it can be used.
-    """
-    from musegen.music.corpus import prepare_corpus
-
-    return prepare_corpus(Path(folder), Path(out), n_workers=n_workers)
-
-
-def roundtrip(folder: PathLike, *, n_workers: int | None = None) -> dict[str, Any]:
-    """Sends every file of a folder through grid and tokens and back, and returns what that changed.
-
-    Raises:
-        DataError: there is no such folder, or nothing in it can be used.
-    """
-    from musegen.music.corpus import roundtrip_corpus
-
-    return roundtrip_corpus(Path(folder), n_workers=n_workers)
-
-
-def train(
-    recipe: PathLike,
-    overrides: Sequence[str] = (),
-    *,
-    resume: bool = False,
-    out: PathLike | None = None,
-) -> dict[str, Any]:
-    """Trains what a recipe says, and returns how the run ended.
-
-    Args:
-        recipe: the name of a recipe that musegen brings, or a file.
-        overrides: settings to change, such as "train.steps=100".
-        resume: go on from the newest state in `out`.
-        out: the run's folder; `runs/<recipe>` if None.
-
-    Raises:
-        RecipeError: the recipe or an override is wrong.
-        DataError: the data it names cannot be used.
-    """
-    from musegen.train.recipe import from_table, load
-
-    path = registry.recipe_path(Path(recipe))
-    read = load(path, overrides)
-    kind = registry.family(read.name)
-    model_config = from_table(registry.resolve(kind.config), read.model_table, "model")
-    task_config = from_table(registry.resolve(kind.task_config), read.task_table, "task")
-    from musegen.core.device import seed_everything
-    from musegen.train.loop import run
-
-    seed_everything(read.train.seed)
-    task = registry.resolve(kind.task)(model_config, task_config)
-    folder = Path(out) if out is not None else Path("runs") / path.stem
-    return {"out": str(folder), **asdict(run(task, read.train, folder, resume))}
-
-
-def export(run: PathLike, out: PathLike) -> dict[str, Any]:
-    """Writes a run's best weights as a checkpoint to ship, in half precision.
-
-    Args:
-        run: the folder of a training run.
-        out: the checkpoint's folder; its name is the model's name.
-
-    Raises:
-        CheckpointError: the run has no weights, or the checkpoint cannot be written.
-    """
-    import torch
-
-    from musegen.core.checkpoint import load, save
-
-    source = next((Path(run) / name for name in ("best", "last") if (Path(run) / name).is_dir()), Path(run))
-    checkpoint = load(source)
-    save(Path(out), checkpoint.tensors, checkpoint.config, torch.float16)
-    size = (Path(out) / "model.safetensors").stat().st_size
-    return {"model": Path(out).name, "bytes": size, **checkpoint.config.get("training", {})}
-
-
-def evaluate_muse(
-    data: PathLike,
-    *,
-    model: str = DEFAULT_MODEL,
-    split: str = "valid",
-    max_pieces: int | None = None,
-    on_progress: Callable[[str, int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Measures a Muse on held-out pieces, beside a unigram and an interpolated 5-gram on the same tokens.
-
-    Args:
-        data: shards that `prepare_data` made.
-        model: a trained model.
-        split: "train", "valid" or "test".
-        max_pieces: how many pieces of it, always the same ones; None for all.
-        on_progress: called with what is scored, how many of its tokens are done, and of how many.
-
-    Returns:
-        What was scored, and as lists of rows the figures of models, of labels and of blocks of the vocabulary; see
-        `music.metrics`.
-
-    Raises:
-        InputError: there is no such split or model.
-        DataError: the shards cannot be used.
-        CheckpointError: the model is damaged.
-    """
-    from musegen.music.corpus import SPLITS, Corpus
-
-    if split not in SPLITS:
-        raise UnknownNameError("split", split, SPLITS)
-    styles, corpus = _styles(model), Corpus(Path(data))
-    from musegen.music.metrics import evaluate
-
-    return evaluate(_muse(model), styles, corpus, split=split, max_pieces=max_pieces, on_progress=on_progress)

@@ -1,0 +1,82 @@
+"""What there is: trained models, the styles that they know, and instruments."""
+
+from typing import TYPE_CHECKING, Any
+
+from musegen import registry
+from musegen.errors import CheckpointError, InputError
+from musegen.midi.instruments import INSTRUMENTS
+from musegen.music import vocabulary as v
+
+if TYPE_CHECKING:
+    from musegen.music.muse import Muse
+
+DEFAULT_MODEL = "muse-small"
+
+
+def models() -> list[dict[str, Any]]:
+    """Returns the trained models: name, family, shape, how far each was trained and its size in bytes."""
+    rows = []
+    for name, folder in registry.checkpoint_folders().items():
+        config = registry.checkpoint_config(name)
+        training = config.get("training", {})
+        rows.append(
+            {
+                "name": name,
+                "family": config["family"],
+                "layers": config.get("model", {}).get("n_layers"),
+                "width": config.get("model", {}).get("d_model"),
+                "context": config.get("model", {}).get("context"),
+                "steps": training.get("step"),
+                "nats_per_token": training.get("metrics", {}).get("valid_nats_per_token"),
+                "bytes": (folder / "model.safetensors").stat().st_size,
+            }
+        )
+    return rows
+
+
+def composers(model: str = DEFAULT_MODEL) -> list[dict[str, Any]]:
+    """Returns the composers and styles that a model was trained on, with the pieces of each."""
+    pieces = registry.checkpoint_config(model).get("pieces", {})
+    return [{"name": name, "pieces": pieces.get(name)} for name in styles_of(model)]
+
+
+def instruments() -> list[dict[str, Any]]:
+    """Returns the instrument classes: name, program it is written with, range in MIDI pitches, and all its programs."""
+    return [
+        {
+            "name": instrument.name,
+            "program": None if instrument.is_drum else instrument.program,
+            "low": instrument.low,
+            "high": instrument.high,
+            "programs": list(instrument.programs),
+        }
+        for instrument in INSTRUMENTS
+    ]
+
+
+def styles_of(model: str) -> list[str]:
+    """Returns the names of the styles that a trained Muse knows, by slot.
+
+    Raises:
+        UnknownNameError: there is no such model.
+        CheckpointError: it is damaged, or has another vocabulary.
+    """
+    config = registry.checkpoint_config(model)
+    if config.get("vocabulary") != v.fingerprint():
+        raise CheckpointError(f"model {model} was trained with another vocabulary than this musegen has")
+    return list(config["styles"])
+
+
+def muse(name: str) -> "Muse":
+    """Returns a trained Muse.
+
+    Raises:
+        InputError: there is no such model, or it is of another family.
+        CheckpointError: it is damaged.
+    """
+    from musegen.music.muse import Muse
+
+    model = registry.load_model(name)
+    if not isinstance(model, Muse):
+        raise InputError(f"model is {name!r}, which is a {type(model).__name__}; allowed are models of the family muse")
+    return model

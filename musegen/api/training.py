@@ -1,0 +1,127 @@
+"""Training: data prepared, models trained, measured and exported."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from musegen import registry
+from musegen.api.models import DEFAULT_MODEL, muse, styles_of
+from musegen.errors import UnknownNameError
+
+PathLike = str | os.PathLike[str]
+
+
+def prepare_data(folder: PathLike, out: PathLike, *, n_workers: int | None = None) -> dict[str, Any]:
+    """Turns a folder of MIDI into shards to train on, and returns a report.
+
+    Raises:
+        DataError: there is no such folder, or nothing in it can be used.
+    """
+    from musegen.music.corpus import prepare_corpus
+
+    return prepare_corpus(Path(folder), Path(out), n_workers=n_workers)
+
+
+def roundtrip(folder: PathLike, *, n_workers: int | None = None) -> dict[str, Any]:
+    """Sends every file of a folder through grid and tokens and back, and returns what that changed.
+
+    Raises:
+        DataError: there is no such folder, or nothing in it can be used.
+    """
+    from musegen.music.corpus import roundtrip_corpus
+
+    return roundtrip_corpus(Path(folder), n_workers=n_workers)
+
+
+def train(
+    recipe: PathLike,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    out: PathLike | None = None,
+) -> dict[str, Any]:
+    """Trains what a recipe says, and returns how the run ended.
+
+    Args:
+        recipe: the name of a recipe that musegen brings, or a file.
+        overrides: settings to change, such as "train.steps=100".
+        resume: go on from the newest state in `out`.
+        out: the run's folder; `runs/<recipe>` if None.
+
+    Raises:
+        RecipeError: the recipe or an override is wrong.
+        DataError: the data it names cannot be used.
+    """
+    from musegen.train.recipe import from_table, load
+
+    path = registry.recipe_path(Path(recipe))
+    read = load(path, overrides)
+    kind = registry.family(read.name)
+    model_config = from_table(registry.resolve(kind.config), read.model_table, "model")
+    task_config = from_table(registry.resolve(kind.task_config), read.task_table, "task")
+    from musegen.core.device import seed_everything
+    from musegen.train.loop import run
+
+    seed_everything(read.train.seed)
+    task = registry.resolve(kind.task)(model_config, task_config)
+    folder = Path(out) if out is not None else Path("runs") / path.stem
+    return {"out": str(folder), **asdict(run(task, read.train, folder, resume))}
+
+
+def export(run: PathLike, out: PathLike) -> dict[str, Any]:
+    """Writes a run's best weights as a checkpoint to ship, in half precision.
+
+    Args:
+        run: the folder of a training run.
+        out: the checkpoint's folder; its name is the model's name.
+
+    Raises:
+        CheckpointError: the run has no weights, or the checkpoint cannot be written.
+    """
+    import torch
+
+    from musegen.core.checkpoint import load, save
+
+    source = next((Path(run) / name for name in ("best", "last") if (Path(run) / name).is_dir()), Path(run))
+    checkpoint = load(source)
+    save(Path(out), checkpoint.tensors, checkpoint.config, torch.float16)
+    size = (Path(out) / "model.safetensors").stat().st_size
+    return {"model": Path(out).name, "bytes": size, **checkpoint.config.get("training", {})}
+
+
+def evaluate_muse(
+    data: PathLike,
+    *,
+    model: str = DEFAULT_MODEL,
+    split: str = "valid",
+    max_pieces: int | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measures a Muse on held-out pieces, beside a unigram and an interpolated 5-gram on the same tokens.
+
+    Args:
+        data: shards that `prepare_data` made.
+        model: a trained model.
+        split: "train", "valid" or "test".
+        max_pieces: how many pieces of it, always the same ones; None for all.
+        on_progress: called with what is scored, how many of its tokens are done, and of how many.
+
+    Returns:
+        What was scored, and as lists of rows the figures of models, of labels and of blocks of the vocabulary; see
+        `music.metrics`.
+
+    Raises:
+        InputError: there is no such split or model.
+        DataError: the shards cannot be used.
+        CheckpointError: the model is damaged.
+    """
+    from musegen.music.corpus import SPLITS, Corpus
+
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    styles, corpus = styles_of(model), Corpus(Path(data))
+    from musegen.music.metrics import evaluate
+
+    return evaluate(muse(model), styles, corpus, split=split, max_pieces=max_pieces, on_progress=on_progress)

@@ -1,0 +1,83 @@
+"""`musegen bench`: how fast it is beside other libraries, and what damaged files do to it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from musegen.cli.output import AsJson, print_facts, print_rows
+from musegen.cli.progress import StageProgress
+
+app = typer.Typer(no_args_is_help=True)
+
+Seed = Annotated[int, typer.Option(metavar="N", help="The same seed does the same.")]
+
+_TABLES = {"reading": "Files to scores", "tokens": "Files to token ids", "memory": "Memory that reading takes"}
+
+
+@app.callback()
+def bench() -> None:
+    """Measure musegen beside other libraries, and try it with damaged files.
+
+    Example: musegen bench midi
+    """
+
+
+@app.command()
+def midi(
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder of MIDI files; made-up ones if left out.")
+    ] = None,
+    files: Annotated[int | None, typer.Option(metavar="N", help="Only so many, drawn with the seed.")] = None,
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure reading MIDI files and making tokens of them beside other libraries, on the same files in one run.
+
+    Example: musegen bench midi --data midi-corpus --files 500
+    """
+    from musegen.bench.midi import compare, verdicts
+
+    with StageProgress("files") as progress:
+        report = compare(data, n_files=files, seed=seed, on_progress=progress.update)
+    if as_json:
+        print_facts(report, as_json)
+        return
+    print_facts({key: value for key, value in report.items() if key not in _TABLES}, as_json)
+    for key, what in _TABLES.items():
+        typer.echo(f"\n{what}")
+        print_rows(report[key], as_json)
+    typer.echo("\n" + "\n".join(verdicts(report)))
+
+
+@app.command()
+def fuzz(
+    cases: Annotated[int, typer.Option(metavar="N", help="How many damaged files.")] = 10_000,
+    seed: Seed = 1,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder of score files to damage, beside built-in ones.")
+    ] = None,
+    seconds_per_case: Annotated[float, typer.Option(metavar="S", help="What takes longer is a hang.")] = 10.0,
+    notation_share: Annotated[
+        float, typer.Option(metavar="0..1", help="Share of MusicXML, ABC and Humdrum, which are slow to read.")
+    ] = 0.01,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for files that crash, with what happened.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read damaged files: each must be a score or refused with a reason. Exits with 1 if anything else happens.
+
+    Example: musegen bench fuzz --cases 10000 --keep crashes
+    """
+    from musegen.bench.fuzz import fuzz as run
+    from musegen.bench.trial import Settings
+
+    settings = Settings(seed, None if data is None else str(data), notation_share, seconds_per_case)
+    with StageProgress("cases") as progress:
+        report: dict[str, Any] = run(cases, settings, keep=keep, on_progress=progress.update)
+    if not as_json:  # the last line of a traceback says most, and --keep keeps the rest
+        report["crashed"] = [{**crash, "detail": crash["detail"].split("\n")[-1]} for crash in report["crashed"]]
+    print_facts(report, as_json)
+    if report["crashes"]:
+        raise typer.Exit(1)
