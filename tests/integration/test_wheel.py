@@ -21,7 +21,12 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_the_package_and_its_data_and_nothing_else(wheel: Path, root: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"musegen/py.typed", "musegen/api.py", "musegen/datasets/midi-corpus/manifest.toml"} <= names
+    assert {
+        "musegen/py.typed",
+        "musegen/api/__init__.py",
+        "musegen/midi/picture/player.js",
+        "musegen/datasets/midi-corpus/manifest.toml",
+    } <= names
     for folder in (path for path in (root / "checkpoints").iterdir() if path.is_dir()):
         for name in ("model.safetensors", "config.json", "card.md"):
             assert f"musegen/checkpoints/{folder.name}/{name}" in names
