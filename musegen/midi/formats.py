@@ -54,9 +54,10 @@ def _content(path: Path) -> bytes:
     """
     most = limits.current().file_bytes
     try:
-        with path.open("rb", buffering=0) as file:
-            data = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
-            while len(data) <= most and (more := file.read(1 << 20)):  # a pipe does not tell its size
+        with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, most) + 1)
+            while size < len(data) <= most and (more := file.read(1 << 20)):  # a pipe does not tell its size
                 data += more
     except FileNotFoundError as error:
         raise ScoreFileError(path, "there is no such file") from error

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,6 +47,8 @@ __all__ = [
     "Tempos", "Text", "TextKind", "Track",
 ]  # fmt: skip
 
+ChangesT = TypeVar("ChangesT", Tempos, Meters)
+
 DRUM_CHANNEL = 9
 """The channel, counted from 0, on which a pitch names a drum."""
 
@@ -76,6 +78,13 @@ class Text(NamedTuple):
     start_ticks: int
     text: str
     kind: TextKind = TextKind.MARKER
+
+
+def _from_tick_0(changes: ChangesT, default: ChangesT) -> ChangesT:
+    """Returns changes of which one holds from tick 0: `default` if none does."""
+    if not len(changes):
+        return default
+    return default.joined(changes) if changes.start_ticks[0] > 0 else changes
 
 
 def _checked_texts(texts: Sequence[Text | tuple[int, str]]) -> tuple[Text, ...]:
@@ -199,10 +208,8 @@ class Score:
             raise InputError(f"ticks_per_quarter must be 1..32767, got {self.ticks_per_quarter}")
         object.__setattr__(self, "tracks", tuple(self.tracks))
         object.__setattr__(self, "texts", _checked_texts(self.texts))
-        if not len(self.tempos) or self.tempos.start_ticks[0] > 0:
-            object.__setattr__(self, "tempos", _DEFAULT_TEMPO.joined(self.tempos))
-        if not len(self.meters) or self.meters.start_ticks[0] > 0:
-            object.__setattr__(self, "meters", _DEFAULT_METER.joined(self.meters))
+        object.__setattr__(self, "tempos", _from_tick_0(self.tempos, _DEFAULT_TEMPO))
+        object.__setattr__(self, "meters", _from_tick_0(self.meters, _DEFAULT_METER))
 
     @property
     def n_notes(self) -> int:

@@ -3,6 +3,8 @@
 
 import cython
 
+cdef long long _MAX_TICKS
+
 cdef class Scan:
     cdef public tuple notes, controls, others, tempos
     cdef public list metas

@@ -31,7 +31,7 @@ class Scan:
         others: columns start_ticks, part, kind (high half of the status byte), first and second data byte; `n_others`.
         tempos: columns start_ticks, us_per_quarter; `n_tempos`.
         metas: (track, start_ticks, type, data) of names, texts, meters, keys and ports.
-        in_order: whether `notes` are sorted by part, start, pitch, duration and velocity.
+        in_order: whether each track's notes are sorted by start, pitch, duration and velocity.
         n_unclosed, n_stray: notes without an end, and ends without a note.
         n_release: note-offs with a release velocity.
         n_system, n_meta: system messages and meta events that were skipped.
@@ -200,16 +200,14 @@ class Scan:
             self._sort(first_note)
 
     def _sort(self, first_note):
-        """Sorts the newest track's notes by part, start, pitch, duration and velocity, if little is out of order."""
+        """Sorts the newest track's notes by start, pitch, duration and velocity, if little is out of order."""
         moves = 8 * (self.n_notes - first_note)
         for note in range(first_note + 1, self.n_notes):
             start, duration = self.note_start[note], self.note_duration[note]
             part, pitch, velocity = self.note_part[note], self.note_pitch[note], self.note_velocity[note]
             place = note - 1
             while place >= first_note:
-                order = self.note_part[place] - part
-                if order == 0:
-                    order = self.note_start[place] - start
+                order = self.note_start[place] - start
                 if order == 0:
                     order = self.note_pitch[place] - pitch
                 if order == 0:
@@ -225,12 +223,13 @@ class Scan:
                 self.note_velocity[place + 1] = self.note_velocity[place]
                 place -= 1
                 moves -= 1
-            self.note_start[place + 1] = start
-            self.note_duration[place + 1] = duration
-            self.note_part[place + 1] = part
-            self.note_pitch[place + 1] = pitch
-            self.note_velocity[place + 1] = velocity
-            if moves < 0:  # several channels in one track, say: sorting all at once is quicker
+            if place < note - 1:
+                self.note_start[place + 1] = start
+                self.note_duration[place + 1] = duration
+                self.note_part[place + 1] = part
+                self.note_pitch[place + 1] = pitch
+                self.note_velocity[place + 1] = velocity
+            if moves < 0:  # thousands of notes at one tick, say: sorting them all at once is quicker
                 self.in_order = False
                 return
 

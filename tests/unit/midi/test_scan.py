@@ -61,10 +61,10 @@ def test_notes_come_in_canonical_order_or_are_said_not_to(rows):
     data = bytes(byte for wait, channel, pitch in rows for byte in (wait, 0x90 | channel, pitch, 64))
     reader = scan.Scan(len(data), 1000, 1000)
     reader.track(data, 0, len(data), 0)
-    start, duration, part, pitch, velocity = (column[: reader.n_notes] for column in reader.notes)
+    start, duration, _, pitch, velocity = (column[: reader.n_notes] for column in reader.notes)
     assert len(start) == len(rows)
     if reader.in_order:
-        assert (np.lexsort((velocity, duration, pitch, start, part)) == np.arange(len(start))).all()
+        assert (np.lexsort((velocity, duration, pitch, start)) == np.arange(len(start))).all()
 
 
 def test_limits():
