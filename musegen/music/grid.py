@@ -45,8 +45,7 @@ class GridScore:
     notes: np.ndarray
 
     def __post_init__(self):
-        notes = np.asarray(self.notes, dtype=np.int64).reshape(-1, 5)
-        notes = notes[np.lexsort(notes.T[::-1])]
+        notes = _in_order(np.asarray(self.notes, dtype=np.int64).reshape(-1, 5))
         for name, value in (("meters", self.meters), ("tempos", self.tempos), ("notes", notes)):
             array = np.array(value, dtype=np.int64)
             array.flags.writeable = False
@@ -121,6 +120,21 @@ class GridScore:
         )
 
 
+_BITS = (31, 6, 7, 14, 5)  # room for each column of notes, in one key of 63 bits
+
+
+def _in_order(notes: np.ndarray) -> np.ndarray:
+    """Returns rows of notes in canonical order: by onset, then by the other columns from left to right."""
+    if (notes < 0).any() or (notes >= [1 << bits for bits in _BITS]).any():
+        return notes[np.lexsort(notes.T[::-1])]
+    key = np.zeros(len(notes), np.int64)
+    for column, bits in zip(notes.T, _BITS, strict=True):
+        key = (key << bits) | column
+    if (key[1:] >= key[:-1]).all():
+        return notes
+    return notes[np.argsort(key)]  # several times faster than sorting by five columns
+
+
 def _check_range(name: str, values: np.ndarray, low: int, high: int):
     bad = (values < low) | (values > high)
     if bad.any():
@@ -183,7 +197,7 @@ def quantise(score: Score) -> tuple[GridScore, QuantiseReport]:
     exact = raw[:, ONSET] * v.TICKS_PER_QUARTER / score.ticks_per_quarter
     ms = 1000 * np.abs(_seconds_at(score, exact) - _seconds_at(score, onset))
     exact_duration = raw[~outside, DURATION] * v.TICKS_PER_QUARTER / score.ticks_per_quarter
-    n_parts = len(np.unique(raw[:, INSTRUMENT]))
+    n_parts = int((np.bincount(raw[:, INSTRUMENT]) > 0).sum())
     report = QuantiseReport(
         n_notes=len(raw),
         moved_onsets=int((exact != onset).sum()),
@@ -192,7 +206,7 @@ def quantise(score: Score) -> tuple[GridScore, QuantiseReport]:
         changed_durations=int((exact_duration != kept[:, DURATION]).sum()),
         folded_pitches=int((notes[:, PITCH] != raw[:, PITCH]).sum()),
         merged_notes=len(kept) - len(merged),
-        merged_tracks=sum(len(np.unique(_classes(track))) for track in score.tracks if len(track.notes)) - n_parts,
+        merged_tracks=sum(_n_classes(track) for track in score.tracks if len(track.notes)) - n_parts,
         dropped_drums=int(outside.sum()),
         dropped_controls=sum(_n_controls(track) for track in score.tracks),
         replaced_meters=replaced,
@@ -209,7 +223,8 @@ def has_beat(score: Score, threshold: float = 0.3) -> bool:
     mean of the onsets' phases as unit vectors (1: all alike, 0: anywhere), the largest over quarters in 1, 2, 3, 4 and
     6 parts.
     """
-    onsets = np.unique(np.concatenate([track.notes.start_ticks for track in score.tracks] or [np.zeros(0)]))
+    onsets = np.sort(np.concatenate([track.notes.start_ticks for track in score.tracks] or [np.zeros(0)]))
+    onsets = onsets[np.diff(onsets, prepend=-1) > 0]
     if len(onsets) < 16:
         return True
     quarters = onsets / score.ticks_per_quarter
@@ -232,6 +247,13 @@ def _gather(score: Score) -> np.ndarray:
         for track in score.tracks
     ]
     return np.concatenate(rows) if rows else np.zeros((0, 5), dtype=np.int64)
+
+
+def _n_classes(track: Track) -> int:
+    """Returns as how many instruments a track plays; its program may change."""
+    if track.is_drum or track.programs is None or len(track.programs) < 2:
+        return 1
+    return len(np.unique(_classes(track)))
 
 
 def _n_controls(track: Track) -> int:
@@ -257,7 +279,7 @@ def _fold(pitch: np.ndarray) -> np.ndarray:
 
 def _merge(notes: np.ndarray) -> np.ndarray:
     """Returns the notes in canonical order with those of equal onset, instrument and pitch made one."""
-    notes = notes[np.lexsort(notes.T[::-1])]
+    notes = _in_order(notes)
     first = np.ones(len(notes), dtype=bool)
     first[1:] = (notes[1:, :DURATION] != notes[:-1, :DURATION]).any(axis=1)
     if first.all():
