@@ -12,6 +12,7 @@ A message names the argument, what came and what is allowed, and fits on one lin
 """
 
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class ScoreFileError(InputError):
         reason: what is wrong with it, in a few words.
     """
 
-    def __init__(self, path: str | Path, reason: str):
+    def __init__(self, path: str | os.PathLike[str], reason: str):
         self.path, self.reason = Path(path), reason
         super().__init__(f"{path}: {reason}")
 

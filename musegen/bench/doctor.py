@@ -1,7 +1,6 @@
 """What `musegen doctor` finds out: what is installed, what works, how fast this machine is, and what would help."""
 
 import contextlib
-import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -20,6 +19,7 @@ from pathlib import Path
 from musegen import registry
 from musegen.errors import InputError, MusegenError
 from musegen.midi.score import Notes, Score, Track
+from musegen.midi.smf.scan import IS_COMPILED
 from musegen.midi.sound.soundfonts import VARIABLE, find_sound_font
 
 TIMEOUT_SECONDS = 20.0
@@ -138,10 +138,10 @@ def _gpu() -> Check:
 
 def _compiled() -> Check:
     """Whether the loop that reads MIDI files was compiled; without, it is the same loop in Python."""
-    scan = importlib.import_module("musegen.midi.smf.scan")
-    ok = not str(scan.__file__).endswith(".py")
-    advice = "" if ok else "MIDI files are read slowly: install a wheel, or a C compiler and then pip install musegen"
-    return Check("compiled reader", ok, "yes" if ok else "no", advice)
+    if IS_COMPILED:
+        return Check("compiled reader", True, "yes")
+    advice = "MIDI files are read slowly: install a wheel, or a C compiler and then pip install musegen"
+    return Check("compiled reader", False, "no", advice)
 
 
 def _package(name: str, command: str, what_for: str) -> Check:

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from musegen.cli.arguments import ScoreFile
 from musegen.cli.progress import StageProgress
 
 
 def score(
-    file: Annotated[Path, typer.Argument(help="MIDI, MusicXML, ABC or Humdrum file.")],
+    file: ScoreFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: .pdf, .svg or .png.")],
 ) -> None:
     """Write a file as sheet music; several pages of .svg or .png are numbered.

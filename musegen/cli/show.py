@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from musegen.cli.arguments import ScoreFile
 from musegen.cli.output import AsJson, print_facts, print_rows
 from musegen.errors import InputError
-
-ScoreFile = Annotated[Path, typer.Argument(metavar="FILE", help="A MIDI, MusicXML, ABC or Humdrum file.")]
 
 
 def models(as_json: AsJson = False) -> None:
@@ -79,9 +78,10 @@ def plot(
 
     options: dict[str, Any] = {} if rows is None else {"rows": rows}
     if bars is not None:
-        first, _, last = bars.partition("-")
+        first, dash, last = bars.partition("-")
+        last = last if dash else first
         if not (first.isdecimal() and last.isdecimal()):
-            raise InputError(f"--bars must be FIRST-LAST, such as 9-24, got {bars!r}")
+            raise InputError(f"--bars must be FIRST-LAST, such as 9-24, or one bar, got {bars!r}")
         options["bars"] = (int(first), int(last))
     api.plot(file, out, **options)
     typer.echo(out)

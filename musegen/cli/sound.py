@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from musegen.cli.arguments import ScoreFile
 from musegen.cli.progress import StageProgress
 
-_ScoreFile = Annotated[Path, typer.Argument(metavar="FILE", help="A score: MIDI, MusicXML, ABC or Humdrum.")]
 _SoundFont = Annotated[
     Path | None,
     typer.Option(
@@ -19,7 +19,7 @@ _SoundFont = Annotated[
 
 
 def render(
-    file: _ScoreFile,
+    file: ScoreFile,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.wav", help="Sound file to write.")],
     sound_font: _SoundFont = None,
     sample_rate: Annotated[
@@ -46,7 +46,7 @@ def render(
     typer.echo(f"{report.path}: {report.seconds:.1f} s by {report.engine}{font}, {speed}")
 
 
-def listen(file: _ScoreFile, sound_font: _SoundFont = None) -> None:
+def listen(file: ScoreFile, sound_font: _SoundFont = None) -> None:
     """Play a score on the sound device; Ctrl-C stops.
 
     Example: musegen listen piece.mid

@@ -18,6 +18,10 @@ MAX_TICKS = (1 << 28) - 1
 """The last tick of a score: the longest delta time that a MIDI file can hold."""
 
 
+DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)
+"""The note values that a meter may count."""
+
+
 class Note(NamedTuple):
     """One note of `Notes`."""
 
@@ -137,7 +141,12 @@ class Columns(Generic[RowT]):
     __slots__ = ("start_ticks",)
     row: ClassVar[Any]
     table: ClassVar[tuple[Column, ...]]
+    _names: ClassVar[tuple[str, ...]]
     start_ticks: NDArray[np.int64]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._names = tuple(column.name for column in getattr(cls, "table", ()))
 
     def __init__(self, *columns: ArrayLike) -> None:
         owner = type(self).__name__
@@ -154,9 +163,9 @@ class Columns(Generic[RowT]):
         A reader that has checked a whole file at once takes this: it is a tenth of the constructor's time, which counts
         in a corpus of a hundred thousand tracks.
         """
-        self = cls.__new__(cls)
-        for column, values in zip(cls.table, columns, strict=True):
-            object.__setattr__(self, column.name, values)
+        self, keep = cls.__new__(cls), object.__setattr__
+        for name, values in zip(cls._names, columns, strict=True):
+            keep(self, name, values)
         return self
 
     def _keep(self, arrays: list[NDArray[Any]]) -> None:

@@ -14,7 +14,8 @@ NOTATION_SUFFIXES = (".musicxml", ".xml", ".mxl")
 
 def read(path: str | os.PathLike[str], encoding: str | None = None) -> Score:
     """Reads a score file; see `Score.read`."""
-    path = Path(path)
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"a path is wanted, got a {type(path).__name__}")
     data = _content(path)
     if not data:
         raise ScoreFileError(path, "is empty (0 bytes)")
@@ -27,7 +28,7 @@ def read(path: str | os.PathLike[str], encoding: str | None = None) -> Score:
             raise ScoreFileError(path, str(error)) from error
     from musegen.midi.notation.reading import read as read_notation
 
-    return read_notation(path, data)
+    return read_notation(Path(path), data)
 
 
 def write(score: Score, path: str | os.PathLike[str]) -> None:
@@ -46,7 +47,7 @@ def write(score: Score, path: str | os.PathLike[str]) -> None:
         raise InputError(f"the name of a score file must end in one of {known}, got {str(path)!r}")
 
 
-def _content(path: Path) -> bytes:
+def _content(path: str | os.PathLike[str]) -> bytes:
     """Returns a file's bytes, at most as many as the limit allows.
 
     Raises:

@@ -33,6 +33,7 @@ class Limits:
         meta_events: texts, meters and keys in one MIDI file.
         read_seconds: for reading a notation file (MusicXML, ABC, Humdrum).
         read_bytes: memory for reading a notation file.
+        engraved_notes: in one score that is written as notation.
         sound_seconds: of sound rendered at once.
 
     Raises:
@@ -45,6 +46,7 @@ class Limits:
     meta_events = _Limit(1_000_000)
     read_seconds = _Limit(60)
     read_bytes = _Limit(4 << 30)
+    engraved_notes = _Limit(100_000)
     sound_seconds = _Limit(4 * 3600)
 
 

@@ -91,8 +91,15 @@ def _checked_texts(texts: Sequence[Text | tuple[int, str]]) -> tuple[Text, ...]:
     """Returns texts in order of time; plain (tick, text) pairs become markers."""
     if not texts:
         return ()
-    checked = [Text(int(text[0]), text[1], TextKind(text[2] if len(text) > 2 else TextKind.MARKER)) for text in texts]
+    try:
+        checked = [
+            Text(int(text[0]), text[1], TextKind(text[2] if len(text) > 2 else TextKind.MARKER)) for text in texts
+        ]
+    except (ValueError, TypeError, IndexError) as error:
+        raise InputError(f"a text must be (tick, text) or (tick, text, kind 1..9): {error}") from None
     for text in checked:
+        if not isinstance(text.text, str):
+            raise InputError(f"a text must be a str, got {text.text!r}")
         if not 0 <= text.start_ticks <= MAX_TICKS:
             raise InputError(f"the tick of a text must be 0..{MAX_TICKS}, got {text.start_ticks}")
     return tuple(sorted(checked, key=lambda text: text.start_ticks))
@@ -113,7 +120,7 @@ class Track:
         controls: its controller changes, the bank (0 and 32) among them.
         pitch_bends: its pitch wheel.
         programs: its program changes; None is the usual one, to `program` at tick 0. No changes at all: other tracks
-            on its channel choose the program.
+            on its channel choose the program, and where none does, it is `program`.
         pressures: its aftertouch.
         key_pressures: its aftertouch key by key.
         texts: its lyrics and other texts.
@@ -151,12 +158,18 @@ class Track:
             raise InputError(f"port must be 0..127, got {self.port}")
         if self.chunk is not None and self.chunk < 0:
             raise InputError(f"chunk must be 0 or more, got {self.chunk}")
-        object.__setattr__(self, "texts", _checked_texts(self.texts))
+        if self.texts != ():
+            object.__setattr__(self, "texts", _checked_texts(self.texts))
 
     @property
     def end_ticks(self) -> int:
         """The tick at which its last note ends; 0 without notes."""
         return int(self.notes.end_ticks.max()) if len(self.notes) else 0
+
+    @property
+    def program_changes(self) -> Programs:
+        """Its program changes, the usual one too."""
+        return Programs([0], [self.program]) if self.programs is None else self.programs
 
     def programs_of(self, start_ticks: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Returns the program, 0..127, with which notes that start at these ticks sound."""
@@ -257,6 +270,8 @@ class Score:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes a file: whole, or not at all. The same score gives the same bytes.
+
+        Where notes of one pitch overlap in a track, MIDI does not say which of them ends: it is read as the oldest.
 
         Args:
             path: ends in .mid or .midi (a MIDI file of type 1), or in .musicxml, .xml or .mxl (quantised to notation).

@@ -76,9 +76,9 @@ def from_notes(
     if notes.ndim != 1:
         raise InputError(f"a note array must be one-dimensional, got shape {notes.shape}")
     start, stop = _ticks(notes, ticks_per_quarter)
-    pitch = _whole(notes["pitch"])
+    pitch = whole(notes["pitch"])
     velocity, track, programs, is_drum = (
-        _whole(notes[name]) if name in _names(notes) else np.full(len(notes), default)
+        whole(notes[name]) if name in _names(notes) else np.full(len(notes), default)
         for name, default in (("velocity", DEFAULT_VELOCITY), ("track", 0), ("program", program), ("is_drum", False))
     )
     tracks = []
@@ -154,10 +154,11 @@ def _ticks(notes: NDArray[np.void], ticks_per_quarter: int) -> tuple[NDArray[np.
     return start, np.maximum(stop, start + (duration_quarters > 0))
 
 
-def _whole(values: NDArray[Any]) -> NDArray[Any]:
-    """Returns whole numbers of any type as integers; what is not whole stays, for the columns to refuse."""
-    is_whole = values.dtype.kind == "f" and (np.abs(values) < 1e9).all() and (values == np.rint(values)).all()
-    return values.astype(np.int64) if is_whole or values.dtype.kind == "b" else values
+def whole(values: ArrayLike) -> NDArray[Any]:
+    """Returns whole numbers of any type as integers (a velocity of 80.0, say); the columns refuse what is not whole."""
+    array = np.asarray(values)
+    is_whole = array.dtype.kind == "f" and (np.abs(array) < 1e9).all() and (array == np.rint(array)).all()
+    return array.astype(np.int64) if is_whole or array.dtype.kind == "b" else array
 
 
 def _track(number: int, notes: Notes, start: NDArray[np.int64], programs: NDArray[Any], is_drum: NDArray[Any]) -> Track:
@@ -290,7 +291,7 @@ def _velocities(roll: ArrayLike) -> NDArray[Any]:
         raise InputError(f"a piano-roll has at most {MAX_STEPS:,} steps, got {len(array):,}")
     if array.dtype.kind == "b":
         return array * np.uint8(DEFAULT_VELOCITY)
-    array = _whole(array)
+    array = whole(array)
     if array.dtype.kind not in "iu" or (array.size and not 0 <= array.min() <= array.max() <= 127):
         raise InputError("a piano-roll must hold whole velocities 0..127 (or booleans)")
     return array

@@ -15,6 +15,7 @@ import numpy as np
 
 from musegen.errors import InputError
 from musegen.midi.convert.arrays import PianoRoll, from_notes, from_piano_roll
+from musegen.midi.convert.kinds import check_kind, kinds
 from musegen.midi.convert.through_pretty_midi import from_pretty_midi
 from musegen.midi.convert.through_symusic import from_symusic
 from musegen.midi.score import Score, Text, TextKind
@@ -60,6 +61,7 @@ def from_mido(mid: "mido.MidiFile") -> Score:
     """
     from musegen.midi.smf import from_bytes
 
+    check_kind(mid, "mido", "MidiFile")
     is_latin = mid.charset.lower().replace("-", "").replace("_", "") in ("latin1", "iso88591")
     try:
         data, encoding = _mido_bytes(mid, mid.charset), None if is_latin else mid.charset
@@ -160,10 +162,9 @@ def as_score(thing: "ScoreLike") -> Score:
         return thing
     if isinstance(thing, str | os.PathLike):
         return Score.read(thing)
-    for kind in type(thing).__mro__:
-        convert = _OBJECTS.get((kind.__module__.partition(".")[0], kind.__name__))
-        if convert:
-            return convert(thing)
+    for kind in kinds(thing):
+        if kind in _OBJECTS:
+            return _OBJECTS[kind](thing)
     if isinstance(thing, PianoRoll) or (isinstance(thing, np.ndarray) and thing.ndim == 2 and thing.shape[1] == 128):
         return from_piano_roll(thing)
     if isinstance(thing, np.ndarray | list | tuple):

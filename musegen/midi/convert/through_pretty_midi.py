@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musegen.errors import InputError
-from musegen.midi.columns import MAX_TICKS, Columns, Controls, Keys, Meters, Notes, PitchBends, Tempos
+from musegen.midi.columns import DENOMINATORS, MAX_TICKS, Columns, Controls, Keys, Meters, Notes, PitchBends, Tempos
+from musegen.midi.convert.arrays import whole
+from musegen.midi.convert.kinds import check_kind
 from musegen.midi.convert.programs import by_program
 from musegen.midi.score import Score, Text, TextKind, Track
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 PRETTY_MIDI_MAX_TICKS = 10_000_000
 """pretty_midi keeps one number a tick, and refuses files that last longer."""
 
-_DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)
 _TEXTS = (("lyrics", TextKind.LYRIC), ("text_events", TextKind.TEXT))
 
 # The key signatures that pretty_midi writes for its key numbers, in sharps: 12 major keys from C up, then 12 minor.
@@ -33,11 +34,12 @@ def from_pretty_midi(pm: "pretty_midi.PrettyMIDI") -> Score:
     Raises:
         InputError: a time is negative or not a number, or a value is out of range.
     """
+    check_kind(pm, "pretty_midi", "PrettyMIDI")
     scales = pm._tick_scales  # its public tempo changes are in seconds: these are in ticks
     start_ticks = np.array([tick for tick, _ in scales], np.int64)
     tick_seconds = np.array([seconds for _, seconds in scales])
     clock = _Clock(start_ticks, tick_seconds)
-    is_good = [1 <= m.numerator <= 255 and m.denominator in _DENOMINATORS for m in pm.time_signature_changes]
+    is_good = [1 <= m.numerator <= 255 and m.denominator in DENOMINATORS for m in pm.time_signature_changes]
     meters = [meter for meter, good in zip(pm.time_signature_changes, is_good, strict=True) if good]
     lyrics, texts = ((getattr(pm, name), kind) for name, kind in _TEXTS)
     return Score(
@@ -91,11 +93,11 @@ def _track(pm: "pretty_midi.PrettyMIDI", instrument: "pretty_midi.Instrument", c
         Notes(
             start_ticks,
             np.where(lasts, np.maximum(end_ticks - start_ticks, 1), end_ticks - start_ticks),
-            _whole([note.pitch for note in notes]),
-            _whole([note.velocity for note in notes]),
+            whole([note.pitch for note in notes]),
+            whole([note.velocity for note in notes]),
         ),
-        Controls(clock.ticks(controls), _whole([c.number for c in controls]), _whole([c.value for c in controls])),
-        PitchBends(clock.ticks(bends), _whole([bend.pitch for bend in bends])),
+        Controls(clock.ticks(controls), whole([c.number for c in controls]), whole([c.value for c in controls])),
+        PitchBends(clock.ticks(bends), whole([bend.pitch for bend in bends])),
     )
 
 
@@ -115,14 +117,6 @@ def _mended(pm: "pretty_midi.PrettyMIDI", text: str) -> str:
         return text.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return text
-
-
-def _whole(values: list[Any]) -> NDArray[Any]:
-    """Returns numbers as an array, in whole numbers where they are whole (a velocity of 80.0, say)."""
-    array = np.asarray(values)
-    if array.dtype.kind == "f" and (np.abs(array) < 1e9).all() and (array == np.rint(array)).all():
-        return array.astype(np.int64)
-    return array
 
 
 def to_pretty_midi(score: Score) -> "pretty_midi.PrettyMIDI":

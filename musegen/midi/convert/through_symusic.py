@@ -6,14 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musegen.errors import InputError
-from musegen.midi.columns import Columns, Controls, Keys, Meters, Notes, PitchBends, Tempos
+from musegen.midi.columns import DENOMINATORS, Columns, Controls, Keys, Meters, Notes, PitchBends, Tempos
+from musegen.midi.convert.kinds import check_kind
 from musegen.midi.convert.programs import by_program
 from musegen.midi.score import Score, Text, TextKind, Track
 
 if TYPE_CHECKING:
     import symusic.core
-
-_DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def from_symusic(score: "symusic.core.ScoreTick | symusic.core.ScoreQuarter | symusic.core.ScoreSecond") -> Score:
@@ -24,9 +23,10 @@ def from_symusic(score: "symusic.core.ScoreTick | symusic.core.ScoreQuarter | sy
     Raises:
         InputError: a value is out of range.
     """
+    check_kind(score, "symusic", "ScoreTick", "ScoreQuarter", "ScoreSecond")
     source: Any = score if type(score).__name__ == "ScoreTick" else score.to("tick")
     meters, keys = source.time_signatures, source.key_signatures
-    good_meters = [1 <= m.numerator <= 255 and m.denominator in _DENOMINATORS for m in meters]
+    good_meters = [1 <= m.numerator <= 255 and m.denominator in DENOMINATORS for m in meters]
     good_keys = [abs(key.key) <= 7 and key.tonality <= 1 for key in keys]
     left_out = {"meters": good_meters.count(False), "keys": good_keys.count(False)}
     return Score(

@@ -142,8 +142,8 @@ def _bar_ticks(score: Score, end_ticks: int, bars: tuple[int, int] | None) -> tu
         raise InputError(f"bars begin at {first}, the score has {n_bars}")
     last = min(last, n_bars)
     if last - first >= MAX_BARS:
-        some = f"bars=({first}, {first + 399})"
-        raise InputError(f"a picture holds at most {MAX_BARS} bars, got {last - first + 1}; draw some of them: {some}")
+        some = f"such as bars {first} to {first + 399}"
+        raise InputError(f"a picture holds at most {MAX_BARS} bars, got {last - first + 1}; draw some of them, {some}")
     number = np.arange(first - 1, last)
     under = np.searchsorted(before, number, side="right") - 1
     numerator = 4 * score.ticks_per_quarter * meters.numerator.astype(np.int64)[under]

@@ -27,7 +27,7 @@ from musegen.midi.columns import (
     Tempos,
 )
 from musegen.midi.score import DRUM_CHANNEL, Score, Text, TextKind, Track
-from musegen.midi.smf.events import KEY, LAST_TEXT, METER, NAME, PITCH_BEND, PORT, PRESSURE, PROGRAM
+from musegen.midi.smf.events import KEY, LAST_TEXT, METER, NAME, PITCH_BEND, PORT, PRESSURE, PROGRAM, TEMPO
 from musegen.midi.smf.scan import Scan
 
 _NO_NOTES, _NO_PROGRAMS, _NO_TEMPOS, _NO_METERS, _NO_KEYS = Notes(), Programs(), Tempos(), Meters(), Keys()
@@ -104,12 +104,18 @@ class _Reader:
     def __init__(self, scan: Scan, encoding: str | None):
         self.scan = scan
         self.left_out = Counter[str]()
+        if encoding:
+            try:
+                b"a\xff".decode(encoding, "replace")
+            except (LookupError, UnicodeError):
+                raise InputError(f"encoding must be one that Python knows for text, got {encoding!r}") from None
         self.encoding = encoding or _encoding(data for _, _, kind, data in scan.metas if kind <= LAST_TEXT)
+        self.playing: dict[int, list[int]] = {}  # the channels of each track that has any
         self.names: dict[int, str] = {}
         self.ports: dict[int, int] = {}
         self.texts: dict[int, list[Text]] = {}
         self.meters: list[tuple[int, int, int]] = []
-        self.keys: list[tuple[int, int, int]] = []
+        self.keys: list[tuple[int, int, int, int]] = []  # the track's number comes second
         for number, start_ticks, kind, data in scan.metas:
             self._meta(number, start_ticks, kind, data)
 
@@ -121,17 +127,14 @@ class _Reader:
         elif kind == METER and len(data) >= 2 and data[0] and data[1] <= 6:
             self.meters.append((start_ticks, data[0], 1 << data[1]))
         elif kind == KEY and len(data) == 2 and (data[0] + 7) % 256 <= 14 and data[1] <= 1:
-            self.keys.append((start_ticks, (data[0] + 128) % 256 - 128, data[1]))
-        elif kind == PORT and len(data) == 1 and data[0] <= 127:
-            self.ports.setdefault(number, data[0])
+            self.keys.append((start_ticks, number, (data[0] + 128) % 256 - 128, data[1]))
+        elif kind == PORT and len(data) == 1 and data[0] <= 127 and number not in self.ports:
+            self.ports[number] = data[0]
         else:
-            self.left_out["meters" if kind == METER else "keys" if kind == KEY else "other_meta_events"] += 1
+            self.left_out[{METER: "meters", KEY: "keys", TEMPO: "tempos"}.get(kind, "other_meta_events")] += 1
 
     def _text(self, data: bytes) -> str:
-        try:
-            return data.decode(self.encoding, "replace")
-        except LookupError:
-            raise InputError(f"encoding must be one that Python knows, got {self.encoding!r}") from None
+        return data.decode(self.encoding, "replace")
 
     def score(self, ticks_per_quarter: int, frames_us: int | None, n_chunks: int) -> Score:
         scan = self.scan
@@ -142,9 +145,11 @@ class _Reader:
             start_ticks, us_per_quarter = np.array([0]), np.array([frames_us])
         tempos = _changes(_NO_TEMPOS, start_ticks, us_per_quarter)
         meters = _changes(_NO_METERS, *zip(*self.meters, strict=True))
-        keys = _changes(_NO_KEYS, *zip(*self.keys, strict=True))
-        n_changes = len(start_ticks) + len(self.meters) + len(self.keys)
-        self.left_out["changes_at_one_tick"] += n_changes - len(tempos) - len(meters) - len(keys)
+        keys = _changes(_NO_KEYS, *zip(*self._keys(), strict=True))
+        if len(start_ticks) + len(self.meters) + len(self.keys) > len(tempos) + len(meters) + len(keys):
+            told = {*zip(start_ticks.tolist(), us_per_quarter.tolist(), strict=True)}
+            n_told = len(told) + len({*self.meters}) + len({(tick, *key) for tick, _, *key in self.keys})
+            self.left_out["changes_at_one_tick"] += n_told - len(tempos) - len(meters) - len(keys)
         self.left_out["release_velocities"] += scan.n_release
         self.left_out["system_messages"] += scan.n_system
         self.left_out["other_meta_events"] += scan.n_meta
@@ -162,10 +167,15 @@ class _Reader:
             left_out={kind: count for kind, count in self.left_out.items() if count},
         )
 
+    def _keys(self) -> list[tuple[int, int, int]]:
+        """Returns the key signatures such that, where tracks disagree, the first track that plays has the last word."""
+        ranked = sorted(self.keys, key=lambda key: (key[0], key[1] in self.playing, -key[1]))
+        return [(start_ticks, sharps, minor) for start_ticks, _, sharps, minor in ranked]
+
     def _tracks(self, n_chunks: int) -> tuple[Track, ...]:
         notes, others = _notes(self.scan), _others(self.scan)
         programs = _channel_programs(others, self.ports)
-        playing: dict[int, list[int]] = {}
+        playing = self.playing
         for part in sorted(notes.keys() | others.keys()):
             playing.setdefault(part >> 4, []).append(part & 15)
         numbers = sorted({0, *playing, *self.names, *self.texts})

@@ -30,7 +30,7 @@ class Scan:
         controls: columns start_ticks, part, number, value; `n_controls`.
         others: columns start_ticks, part, kind (high half of the status byte), first and second data byte; `n_others`.
         tempos: columns start_ticks, us_per_quarter; `n_tempos`.
-        metas: (track, start_ticks, type, data) of names, texts, meters, keys and ports.
+        metas: (track, start_ticks, type, data) of names, texts, meters, keys, ports and tempos that are none.
         in_order: whether each track's notes are sorted by start, pitch, duration and velocity.
         n_unclosed, n_stray: notes without an end, and ends without a note.
         n_release: note-offs with a release velocity.
@@ -177,7 +177,7 @@ class Scan:
                     self.tempo_start[self.n_tempos] = ticks
                     self.tempo_us[self.n_tempos] = (data[place] << 16) | (data[place + 1] << 8) | data[place + 2]
                     self.n_tempos += 1
-                elif 0x01 <= meta <= 0x09 or meta == 0x21 or meta == 0x58 or meta == 0x59:
+                elif 0x01 <= meta <= 0x09 or meta == 0x21 or meta == 0x51 or meta == 0x58 or meta == 0x59:
                     if len(self.metas) >= self.max_metas:
                         raise InputError(f"it has more than {self.max_metas:,} texts, meters and keys")
                     self.metas.append((track, ticks, meta, data[place : place + n_data]))

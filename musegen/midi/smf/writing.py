@@ -1,5 +1,7 @@
 """A `Score` as the bytes of a Standard MIDI file: all events of a track are sorted and laid out at once."""
 
+import codecs
+import contextlib
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musegen.errors import InputError
-from musegen.midi.columns import MAX_TICKS, Columns, Programs
+from musegen.midi.columns import MAX_TICKS, Programs
 from musegen.midi.score import DRUM_CHANNEL, Score, Track
 from musegen.midi.smf.events import (
     CONTROL,
@@ -39,10 +41,10 @@ def to_bytes(score: Score) -> bytes:
     """
     if score.end_ticks > MAX_TICKS:
         raise InputError(f"a note must end by tick {MAX_TICKS} to be written as MIDI, got {score.end_ticks}")
-    chunks = _grouped(_with_channels(score.tracks), score.name)
+    chunks = _grouped(_with_programs(_with_channels(score.tracks)), score.name)
     if len(chunks) > 0xFFFF:
         raise InputError(f"a MIDI file has at most 65535 tracks, got {len(chunks)}")
-    encoding = _writable(score)
+    encoding = _encoding(score)
     bodies = [
         _body(tracks, _song(score, encoding) if not number else [], encoding) for number, tracks in enumerate(chunks)
     ]
@@ -71,41 +73,76 @@ def _with_channels(tracks: Iterable[Track]) -> list[Track]:
 
 def _is_silent(track: Track) -> bool:
     """Returns whether a track says nothing that would need a channel: it has a name or texts at most."""
-    return track.chunk is not None and not any(len(events) for events in _channel_events(track))
+    events = (track.notes, track.controls, track.pitch_bends, track.pressures, track.key_pressures)
+    return track.chunk is not None and not track.programs and not any(map(len, events))
 
 
-def _channel_events(track: Track) -> tuple[Columns[Any], ...]:
-    programs = track.programs or Programs()
-    return track.notes, track.controls, track.pitch_bends, track.pressures, track.key_pressures, programs
+def _with_programs(tracks: list[Track]) -> list[Track]:
+    """Gives a track a change to its program where nothing on its channel chooses one by its first note.
+
+    Program 0 needs none: it is what a channel starts with.
+    """
+    chosen_ticks: dict[tuple[int, int | None], int] = {}
+    for track in tracks:
+        changes = track.program_changes
+        if len(changes):
+            place = (track.port, track.channel)
+            chosen_ticks[place] = min(chosen_ticks.get(place, MAX_TICKS), int(changes.start_ticks[0]))
+    for number, track in enumerate(tracks):
+        place = (track.port, track.channel)
+        if track.program and len(track.notes) and chosen_ticks.get(place, MAX_TICKS + 1) > track.notes.start_ticks[0]:
+            first = Programs([0], [track.program])
+            tracks[number] = replace(track, programs=first.joined(track.program_changes))
+            chosen_ticks[place] = 0
+    return tracks
 
 
 def _grouped(tracks: list[Track], name: str) -> list[list[Track]]:
     """Returns the tracks by the chunk they go to; the first chunk also takes what belongs to the whole song."""
-    chunks: dict[Any, list[Track]] = {}
-    first: list[Track] = []
-    for number, track in enumerate(tracks):
-        if track.chunk == 0 and track.name == name and (not first or track.port == first[0].port):
-            first.append(track)
+    chunks: list[list[Track]] = [[]]
+    for track in tracks:
+        if _goes_on(chunks[-1], track, name):
+            chunks[-1].append(track)
         else:
-            key = (number,) if track.chunk is None else (track.chunk, track.port, track.name)
-            chunks.setdefault(key, []).append(track)
-    return [first, *chunks.values()]
+            chunks.append([track])
+    return chunks
 
 
-def _writable(score: Score) -> str:
-    """Returns the encoding in which all texts of a score can be written: its own, or else UTF-8."""
+def _goes_on(chunk: list[Track], track: Track, name: str) -> bool:
+    """Returns whether a chunk can take one more track: reading has to tell it from the others, in the same order."""
+    if track.chunk is None or track.channel is None or track.texts:
+        return False
+    if not chunk:  # so far it has what belongs to the song
+        return track.chunk == 0 and track.name == name
+    last = chunk[-1]
+    is_of_chunk = (last.chunk, last.port, last.name) == (track.chunk, track.port, track.name)
+    return is_of_chunk and last.channel is not None and last.channel < track.channel
+
+
+def _encoding(score: Score) -> str:
+    """Returns the encoding in which all texts of a score can be written and are read again: its own, or else UTF-8."""
     texts = [score.name, *(text.text for text in score.texts)]
     texts += [text for track in score.tracks for text in (track.name, *(each.text for each in track.texts))]
-    for encoding in (score.encoding, "utf-8"):
-        for text in texts:
-            try:
-                text.encode(encoding)
-            except (UnicodeEncodeError, LookupError):
-                wrong = text
-                break
-        else:
-            return encoding
-    raise InputError(f"a text or a name cannot be written as UTF-8: {wrong!r}")
+    whole = "\n".join(texts)
+    with contextlib.suppress(UnicodeError, LookupError):
+        data = whole.encode(score.encoding)
+        if codecs.lookup(score.encoding).name != "iso8859-1" or not _is_utf8(data):
+            return score.encoding
+    try:
+        whole.encode("utf-8")
+    except UnicodeEncodeError as error:
+        wrong = whole[error.start : error.end]
+        raise InputError(f"a text or a name cannot be written as UTF-8: it has {wrong!r}") from None
+    return "utf-8"
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Returns whether a reader would take Latin-1 texts for UTF-8."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _song(score: Score, encoding: str) -> list[tuple[int, bytes]]:
@@ -123,12 +160,14 @@ def _song(score: Score, encoding: str) -> list[tuple[int, bytes]]:
 
 def _body(tracks: list[Track], metas: list[tuple[int, bytes]], encoding: str) -> bytes:
     """Returns the events of one chunk, its end included."""
-    if tracks and tracks[0].name and not metas:
+    table = [np.zeros((0, 5), np.int64), *(rows for track in tracks for rows in _rows(track))]
+    texts = [text for track in tracks for text in track.texts]
+    is_song = bool(metas)  # which has tempos at least, and its own name
+    if not is_song and (tracks[0].name or not (texts or any(map(len, table)))):  # without a word it would not be read
         metas = [(0, _meta(NAME, tracks[0].name.encode(encoding)))]
     if tracks and tracks[0].port:
         metas = [*metas, (0, _meta(PORT, bytes([tracks[0].port])))]
-    metas += [(text.start_ticks, _meta(text.kind, text.text.encode(encoding))) for t in tracks for text in t.texts]
-    table = [np.zeros((0, 5), np.int64), *(rows for track in tracks for rows in _rows(track))]
+    metas = [*metas, *((text.start_ticks, _meta(text.kind, text.text.encode(encoding))) for text in texts)]
     # A row: tick, rank, status byte and two data bytes, the second -1 where there is none. A meta event's: its place.
     rows = np.concatenate(
         [np.array([(tick, _FIRST, i, 0, 0) for i, (tick, _) in enumerate(metas)]).reshape(-1, 5), *table]
@@ -140,17 +179,17 @@ def _body(tracks: list[Track], metas: list[tuple[int, bytes]], encoding: str) ->
 
 
 def _rows(track: Track) -> Iterator[NDArray[np.int64]]:
-    """Yields a track's events as rows of `_body`."""
+    """Yields a track's events as rows of `_body`; one without a channel has none."""
+    if track.channel is None:
+        return
+    on_channel = track.channel
 
     def rows(start_ticks: NDArray[Any], rank: Any, kind: int, first: Any, second: Any) -> NDArray[np.int64]:
-        status = kind << 4 | (track.channel or 0)
+        status = kind << 4 | on_channel
         return np.stack(np.broadcast_arrays(start_ticks, rank, status, first, second), axis=1).astype(np.int64)
 
-    notes, programs = track.notes, track.programs
-    if programs is None and track.channel is not None:
-        programs = Programs([0], [track.program])
-    if programs is not None:
-        yield rows(programs.start_ticks, _PROGRAMS, PROGRAM, programs.program, -1)
+    notes, programs = track.notes, track.program_changes
+    yield rows(programs.start_ticks, _PROGRAMS, PROGRAM, programs.program, -1)
     yield rows(track.controls.start_ticks, _CONTROLS, CONTROL, track.controls.number, track.controls.value)
     bend = track.pitch_bends.value.astype(np.int64) + 8192
     yield rows(track.pitch_bends.start_ticks, _REST, PITCH_BEND, bend & 127, bend >> 7)

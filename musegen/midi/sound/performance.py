@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musegen.errors import InputError
-from musegen.midi.score import DRUM_CHANNEL, Programs, Score, Track
+from musegen.midi.score import DRUM_CHANNEL, Score, Track
 
 MAX_CHANNELS = 256
 """How many channels a synthesizer has; one plays one instrument at a time."""
@@ -140,11 +140,7 @@ def _channels(score: Score) -> list[int]:
 
 
 def _has_events(track: Track) -> bool:
-    return any(map(len, (track.controls, _programs(track), track.pitch_bends, track.pressures)))
-
-
-def _programs(track: Track) -> Programs:
-    return Programs([0], [track.program]) if track.programs is None else track.programs
+    return any(map(len, (track.controls, track.program_changes, track.pitch_bends, track.pressures)))
 
 
 _Part = tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.int16]]
@@ -153,7 +149,7 @@ _Part = tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.int16]]
 def _parts(track: Track, channel: int) -> list[_Part]:
     """Returns the events of a track: their ticks, their order within a tick, and their rows."""
     notes, controls, bends = track.notes, track.controls, track.pitch_bends
-    pressures, key_pressures, programs = track.pressures, track.key_pressures, _programs(track)
+    pressures, key_pressures, programs = track.pressures, track.key_pressures, track.program_changes
 
     def part(
         ticks: NDArray[np.int64],

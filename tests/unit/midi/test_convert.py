@@ -527,3 +527,10 @@ def test_programs_change_within_a_track():
         # Each sounds on a channel of its own, and the pedal must come up on all.
         assert all(track.controls == changing.controls for track in score.tracks)
     assert from_notes(to_notes(Score(480, (changing,)))).tracks[0].programs == changing.programs
+
+
+@pytest.mark.parametrize("read", [from_pretty_midi, from_mido, from_symusic, Score.read])
+@pytest.mark.parametrize("thing", [None, 3, b"MThd", object()])
+def test_what_is_something_else_is_an_input_error(read, thing):
+    with pytest.raises(InputError, match=f"is wanted, got a {type(thing).__name__}"):
+        read(thing)

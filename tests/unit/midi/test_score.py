@@ -26,6 +26,7 @@ from musegen.midi.score import (
     TextKind,
     Track,
 )
+from musegen.midi.smf import from_bytes, to_bytes
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
@@ -95,6 +96,67 @@ def test_what_is_written_is_read_again(tmp_path_factory, score):
     assert [child.name for child in path.parent.iterdir()] == ["a.mid"]
     places = [(track.port, track.channel) for track in again.tracks if not track.is_drum]
     assert len(set(places)) == len(places)
+
+
+def part(name: str = "", program: int = 0, **places) -> Track:
+    return Track(name, program, False, Notes([0], [10], [60], [80]), **places)
+
+
+def written_and_read(*tracks: Track, **of_song) -> Score:
+    return from_bytes(to_bytes(Score(480, tracks, **of_song)))
+
+
+LYRIC = (Text(0, "la", TextKind.LYRIC),)
+
+
+@pytest.mark.parametrize(
+    "tracks",
+    [
+        (part("a", channel=2, chunk=1), part("b", channel=2, chunk=1)),
+        (part("a", channel=2, chunk=1), part("a", channel=2, chunk=1)),
+        (part(program=1, channel=3, chunk=1), part(program=2, channel=2, chunk=1)),
+        (part(program=1, channel=3, chunk=1), part(program=2, chunk=2), part(program=3, channel=4, chunk=1)),
+        (part(channel=3, chunk=0, texts=LYRIC),),
+        (part(channel=3, chunk=1), part(channel=4, chunk=1, texts=LYRIC)),
+        (Track("", 0, False, Notes(), chunk=0),),
+        (Track("", 0, False, Notes(), chunk=3), part(program=5)),
+    ],
+    ids=["channel", "name and channel", "order", "between", "texts of the first", "texts", "empty first", "empty"],
+)
+def test_tracks_that_were_moved_and_changed_stay_apart_and_in_order(tracks):
+    assert written_and_read(*tracks) == Score(480, tracks)
+
+
+def test_an_empty_name_in_a_file_makes_a_track_that_stays():
+    named = bytes.fromhex("4d54726b 00000008 00ff0300 00ff2f00")
+    score = from_bytes(bytes.fromhex("4d546864 00000006 0001 0002 01e0 4d54726b 00000004 00ff2f00") + named)
+    assert len(score.tracks) == 1 and from_bytes(to_bytes(score)) == score
+
+
+@pytest.mark.parametrize("programs", [Programs(), Programs([5], [7])])
+@pytest.mark.parametrize("channel", [None, 3])
+def test_a_program_that_no_change_chooses_is_written(programs, channel):
+    (track,) = written_and_read(part(program=5, programs=programs, channel=channel)).tracks
+    assert track.program == 5 and track.programs_of(np.array([0, 5])).tolist() == [5, 7 if len(programs) else 5]
+
+
+def test_a_track_without_changes_takes_the_program_of_its_channel():
+    tracks = (part(program=5, channel=3), part(program=5, programs=Programs(), channel=3))
+    assert written_and_read(*tracks) == Score(480, tracks)
+    (alone,) = written_and_read(tracks[1]).tracks
+    assert alone.program == 5
+
+
+@pytest.mark.parametrize("name", ["Ã©", "é", "é 日本", "plain"])
+def test_texts_in_latin_1_are_read_as_they_were(name):
+    assert written_and_read(name=name, encoding="latin-1").name == name
+
+
+def test_wrong_texts():
+    with pytest.raises(InputError, match=r"kind 1\.\.9\): 42 is not a valid TextKind"):
+        Score(480, texts=((0, "a", 42),))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a text must be a str, got None"):
+        Score(480, texts=((0, None),))  # type: ignore[arg-type]
 
 
 def mido_notes(track: mido.MidiTrack) -> list[tuple[int, int, int, int]]:
@@ -291,7 +353,7 @@ def test_shift_jis_when_asked(tmp_path):
     name = "前奏".encode("shift_jis").decode("latin-1")
     (tmp_path / "a.mid").write_bytes(midi_bytes(mido.MetaMessage("track_name", name=name)))
     assert Score.read(tmp_path / "a.mid", encoding="shift_jis").name == "前奏"
-    with pytest.raises(InputError, match="encoding must be one that Python knows, got 'klingon'"):
+    with pytest.raises(InputError, match="encoding must be one that Python knows for text, got 'klingon'"):
         Score.read(tmp_path / "a.mid", encoding="klingon")
 
 

@@ -183,3 +183,27 @@ def test_damaged_files(tmp_path_factory, damage):
     for place, value in damage:
         data[place % len(data)] = value
     is_read_or_refused(tmp_path_factory.getbasetemp() / "damaged.mid", bytes(data))
+
+
+def key(sharps: int) -> bytes:
+    return b"\x00\xff\x59\x02" + bytes([sharps % 256, 0])
+
+
+def test_where_tracks_disagree_on_the_key_the_first_that_plays_is_believed(tmp_path):
+    path = tmp_path / "a.mid"
+    path.write_bytes(midi(key(0) + END, key(-5) + GOOD, key(2) + GOOD, key(0) + END))
+    score = Score.read(path)
+    assert [tuple(each) for each in score.keys] == [(0, -5, False)]
+    assert score.left_out["changes_at_one_tick"] == 2
+
+
+def test_what_tracks_agree_on_is_not_left_out(tmp_path):
+    path = tmp_path / "a.mid"
+    path.write_bytes(midi(*[key(-3) + GOOD] * 3))
+    assert not Score.read(path).left_out
+
+
+def test_a_tempo_that_is_none_is_left_out_as_one(tmp_path):
+    path = tmp_path / "a.mid"
+    path.write_bytes(midi(b"\x00\xff\x51\x03\x00\x00\x00" + GOOD))
+    assert Score.read(path).left_out == {"tempos": 1}
