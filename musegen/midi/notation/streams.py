@@ -220,7 +220,7 @@ def _tracks(group: Sequence[Staff], time: _Time, left_out: Counter[str]) -> Iter
             changes[0][1][0] if changes else 0,
             is_drum,
             notes,
-            programs=_columns(Programs, changes) if len(changes) > 1 else Programs(),
+            programs=_columns(Programs, changes) if len(changes) > 1 else None,
             texts=lyrics if is_drum == kinds[0] else (),
             channel=DRUM_CHANNEL if is_drum else None,
         )

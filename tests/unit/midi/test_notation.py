@@ -17,6 +17,7 @@ from musegen.midi.notation import reading as notation
 from musegen.midi.notation.reading import from_music21, read
 from musegen.midi.notation.transfer import from_npz, to_npz
 from musegen.midi.score import Score, TextKind
+from musegen.midi.smf import from_bytes, to_bytes
 
 music21 = pytest.importorskip("music21")
 from music21 import (  # noqa: E402
@@ -298,6 +299,11 @@ class TestTracks:
         score = from_music21(stream.Score([violin, right, left, layout.StaffGroup([right, left], symbol="brace")]))
         assert [len(track.notes) for track in score.tracks] == [1, 2]
         assert (score.tracks[0].name, score.tracks[0].program) == ("Violin", 40)
+
+    def test_a_midi_file_has_the_instrument(self):
+        score = from_music21(part_of([instrument.Violin(), n("C5", 4.0)]))
+        assert from_bytes(to_bytes(score)) == score
+        assert [(track.program, track.programs) for track in score.tracks] == [(40, None)]
 
     def test_instrument_changes(self):
         part = part_of([instrument.Flute(), n("C5", 4.0)], [instrument.Piccolo(), n("C5", 4.0)])
