@@ -17,6 +17,7 @@ from musegen.midi.engraving.percussion import drum_name
 from musegen.midi.engraving.rhythm import UNITS, Bar
 from musegen.midi.engraving.symbols import Symbol, symbols
 from musegen.midi.instruments import INSTRUMENTS, class_of
+from musegen.midi.notation.midi_instruments import name_programs
 from musegen.midi.score import DRUM_CHANNEL, Key, Score, TextKind
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def to_music21(score: Score) -> "music21.stream.Score":
     stream = cast("music21.stream.Score", parsed)
     for part, element in zip(stream.parts, root.findall("part"), strict=False):
         _name_drums(part, element)
+    name_programs(stream, root)
     return stream
 
 
@@ -154,14 +156,35 @@ def _names(parts: Sequence[Part]) -> list[tuple[str, str]]:
             names.append((own, _ABBREVIATIONS.get(kind, own)))
             continue
         if own:
-            words = own.split()
-            short = " ".join(f"{word[0]}." for word in words) if len(words) in (2, 3) else own
-            names.append((own, short if len(short) <= 6 else f"{own[:4].rstrip()}."))
+            names.append((own, _short(own)))
             continue
         seen[kind] += 1
         number = f" {seen[kind]}" if unnamed[kind] > 1 else ""
         names.append((instrument + number, _ABBREVIATIONS.get(kind, f"{instrument[:4].rstrip()}.") + number))
-    return names
+    return _told_apart(names)
+
+
+def _told_apart(names: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Numbers the abbreviations that several differently named parts would share."""
+    shared = Counter(short for _, short in set(names))
+    seen: Counter[str] = Counter()
+    told = []
+    for name, short in names:
+        seen[short] += 1
+        told.append((name, f"{short} {seen[short]}" if shared[short] > 1 else short))
+    return told
+
+
+def _short(name: str) -> str:
+    """Returns an abbreviation of a name that keeps its number: "P. 18" for "Part 18"."""
+    *words, last = name.split()
+    if not last.isdecimal() or not words:
+        words, last = name.split(), ""
+    initials = " ".join(f"{word[0]}." for word in words)
+    stem = " ".join(words)
+    if len(stem) > 6:
+        stem = initials if len(words) in (2, 3) and len(initials) <= 6 else f"{stem[:4].rstrip()}."
+    return f"{stem} {last}".rstrip()
 
 
 def _score_part(part_list: Element, part: Part, place: int, channel: int, name: tuple[str, str]) -> None:
@@ -203,7 +226,7 @@ def _write_part(element: Element, score: Score, sheet: Sheet, part: Part, place:
             measure.set("implicit", "yes")
         key = sheet.keys.get(index, key)
         _attributes(measure, sheet, part, index)
-        measure.extend(directions.get(index, ()))
+        measure.extend(directions.get(index, []))
         written = [(staff, voice, bars[index]) for staff, voice, bars in streams]
         _write_bar(measure, bar, written, writer, key)
 
@@ -306,7 +329,8 @@ def _directions(score: Score, sheet: Sheet) -> dict[int, list[Element]]:
         sound = Element("sound", tempo=f"{bpm:.6g}")
         # What a player did between the beats is heard, and not written.
         is_new = abs(bpm - shown_bpm) > _SHOWN_TEMPO_CHANGE * shown_bpm
-        if not is_new or stop - tempo.start_ticks < _SHOWN_TEMPO_QUARTERS * score.ticks_per_quarter:
+        is_brief = stop - tempo.start_ticks < _SHOWN_TEMPO_QUARTERS * score.ticks_per_quarter
+        if not is_new or (is_brief and tempo.start_ticks):
             add(tempo.start_ticks, sound)
             continue
         shown_bpm = bpm

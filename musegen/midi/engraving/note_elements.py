@@ -1,7 +1,7 @@
 """Symbols as MusicXML's <note> elements, with the accidentals that a bar needs."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element, SubElement
 
 from musegen.midi.engraving.parts import Part
@@ -62,38 +62,46 @@ class NoteWriter:
                     self._shown[note, symbol.start] = _ACCIDENTALS[alter]
                 state[step, octave] = alter
 
-    def elements(self, symbol: Symbol, staff: int, voice: int, has_other: bool) -> Iterator[Element]:
-        """Yields the elements of a rest, a note or a chord."""
-        for place, note in enumerate(symbol.notes or (-1,)):
-            element = Element("note")
-            if note >= 0:
-                element.set("dynamics", f"{self._velocity[note] / 0.9:.2f}")  # in hundredths of a forte, which is 90
-            # A silent lower voice between its notes needs no sign.
-            if note < 0 and voice == 1 and symbol.triplet is None:
-                element.set("print-object", "no")
-            if place:
-                SubElement(element, "chord")
-            self._pitch_of(element, note, symbol)
-            add_text(element, "duration", symbol.end - symbol.start)
-            ties = [kind for kind, tied in (("stop", symbol.tied_from), ("start", symbol.tied_to)) if note in tied]
-            for kind in ties:
-                SubElement(element, "tie", type=kind)
-            if note >= 0 and self._part.track.is_drum:
-                SubElement(element, "instrument", id=instrument_id(self._id, self._pitch[note]))
-            add_text(element, "voice", 4 * staff + voice + 1)
-            self._value_of(element, note, symbol)
-            if has_other and note >= 0:
-                add_text(element, "stem", "down" if voice else "up")
-            self._head_of(element, note)
-            if len(self._part.clefs) > 1:
-                add_text(element, "staff", staff + 1)
-            if not place:
-                for level, beam in enumerate(symbol.beams, 1):
-                    add_text(element, "beam", beam).set("number", str(level))
-            self._notations_of(element, symbol, ties, is_first=not place)
-            if note >= 0 and note not in symbol.tied_from:
-                self._lyric_of(element, note)
-            yield element
+    def elements(self, symbol: Symbol, staff: int, voice: int, has_other: bool) -> list[Element]:
+        """Returns the elements of a rest, a note or a chord.
+
+        A list, because `Element.extend` turns an interrupt inside a generator into a TypeError.
+        """
+        return [
+            self._element(symbol, note, staff, voice, has_other, is_first=not place)
+            for place, note in enumerate(symbol.notes or (-1,))
+        ]
+
+    def _element(self, symbol: Symbol, note: int, staff: int, voice: int, has_other: bool, is_first: bool) -> Element:
+        element = Element("note")
+        if note >= 0:
+            element.set("dynamics", f"{self._velocity[note] / 0.9:.2f}")  # in hundredths of a forte, which is 90
+        # A silent lower voice between its notes needs no sign.
+        if note < 0 and voice == 1 and symbol.triplet is None:
+            element.set("print-object", "no")
+        if not is_first:
+            SubElement(element, "chord")
+        self._pitch_of(element, note, symbol)
+        add_text(element, "duration", symbol.end - symbol.start)
+        ties = [kind for kind, tied in (("stop", symbol.tied_from), ("start", symbol.tied_to)) if note in tied]
+        for kind in ties:
+            SubElement(element, "tie", type=kind)
+        if note >= 0 and self._part.track.is_drum:
+            SubElement(element, "instrument", id=instrument_id(self._id, self._pitch[note]))
+        add_text(element, "voice", 4 * staff + voice + 1)
+        self._value_of(element, note, symbol)
+        if has_other and note >= 0:
+            add_text(element, "stem", "down" if voice else "up")
+        self._head_of(element, note)
+        if len(self._part.clefs) > 1:
+            add_text(element, "staff", staff + 1)
+        if is_first:
+            for level, beam in enumerate(symbol.beams, 1):
+                add_text(element, "beam", beam).set("number", str(level))
+        self._notations_of(element, symbol, ties, is_first)
+        if note >= 0 and note not in symbol.tied_from:
+            self._lyric_of(element, note)
+        return element
 
     def _pitch_of(self, element: Element, note: int, symbol: Symbol) -> None:
         if note < 0:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,11 @@ SUFFIXES = (".svg", ".png", ".pdf")
 _PAGE_WIDTH, _PAGE_HEIGHT = 2100, 2970  # A4 in tenths of a millimetre
 _TENTHS_PER_INCH = 254
 _DPI = 150
+_SCALES = (100, 80, 64, 52, 42, 34)  # percent of the usual size; below the last, nobody can read it
+_N_STAVES_THAT_FIT = 8
+_LOWEST = 0.93  # of the page's height: below it are the margin and the last ledger lines
+_VIEW_BOX = re.compile(r'viewBox="0 0 \S+ (\S+)"')
+_STAFF_LINE = re.compile(r'<path d="M\S+ (\S+) L\S+ \1"')
 
 
 def engrave(
@@ -79,25 +85,42 @@ def _toolkit(musicxml: str) -> Any:
     verovio.enableLog(verovio.LOG_OFF)
     toolkit = verovio.toolkit()
     n_staves = max(musicxml.count("<part id="), musicxml.count("<clef"))
-    toolkit.setOptions(
-        {
-            "pageWidth": _PAGE_WIDTH,
-            "pageHeight": _PAGE_HEIGHT,
-            "pageMarginTop": 120,
-            "pageMarginBottom": 120,
-            "pageMarginLeft": 120,
-            "pageMarginRight": 120,
-            "unit": 7.5 if n_staves <= 4 else 6.5 if n_staves <= 8 else 5.0,
-            "scale": 100,
-            "svgViewBox": True,
-            "footer": "none",
-            "justifyVertically": True,
-            "xmlIdSeed": 1,  # equal scores give equal pages
-        }
-    )
-    if not toolkit.loadData(musicxml):
-        raise InputError("verovio cannot engrave this score")
-    return toolkit
+    unit = 7.5 if n_staves <= 4 else 6.5 if n_staves <= 8 else 5.0
+    for scale in _SCALES:
+        toolkit.setOptions(_options(unit, scale))
+        if not toolkit.loadData(musicxml):
+            raise InputError("verovio cannot engrave this score")
+        if n_staves <= _N_STAVES_THAT_FIT or _fits(toolkit):
+            return toolkit
+    raise InputError(f"the score has {n_staves} staves, more than fit below each other on a page")
+
+
+def _options(unit: float, scale: int) -> dict[str, Any]:
+    return {
+        "pageWidth": _PAGE_WIDTH,
+        "pageHeight": _PAGE_HEIGHT,
+        "pageMarginTop": 120,
+        "pageMarginBottom": 120,
+        "pageMarginLeft": 120,
+        "pageMarginRight": 120,
+        "unit": unit,
+        "scale": scale,
+        "scaleToPageSize": True,
+        "svgViewBox": True,
+        "footer": "none",
+        "justifyVertically": True,
+        "xmlIdSeed": 1,  # equal scores give equal pages
+    }
+
+
+def _fits(toolkit: Any) -> bool:
+    """Whether the lowest staff lines of all pages are on the page."""
+    for page in range(1, toolkit.getPageCount() + 1):
+        svg = toolkit.renderToSVG(page)
+        height = max(float(box) for box in _VIEW_BOX.findall(svg))
+        if max((float(y) for y in _STAFF_LINE.findall(svg)), default=0.0) > height * _LOWEST:
+            return False
+    return True
 
 
 def _figure(svg: str, toolkit: Any) -> "Figure":

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musegen.errors import InputError
+from musegen.midi import limits
 from musegen.midi.engraving.layout import (
     BASS,
     PERCUSSION,
@@ -75,8 +76,12 @@ def sheet_of(score: Score) -> Sheet:
     """Lays a score out for paper.
 
     Raises:
-        InputError: it has more than MAX_BARS bars.
+        InputError: it has more than MAX_BARS bars, or more notes than a limit (`midi.limits`) allows.
     """
+    most = limits.current().engraved_notes
+    if score.n_notes > most:
+        how = limits.how_to_raise("engraved_notes")
+        raise InputError(f"notation holds at most {most:,} notes, the score has {score.n_notes:,} ({how})")
     meters = score.meters
     args = meters.start_ticks, meters.numerator, meters.denominator, score.ticks_per_quarter, score.end_ticks
     n_bars = int(bar_counts(*args).sum())

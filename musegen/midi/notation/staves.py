@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from musegen.errors import InputError
 from musegen.midi.notation.bars import Bar, exact, mark_bars, read_bars
+from musegen.midi.score import DRUM_CHANNEL
 from musegen.midi.units import MAX_US_PER_QUARTER
 
 ALONE, START, CONTINUE, STOP = range(4)
@@ -211,7 +212,9 @@ class _Reader:
             name = name or str(each.partName or each.instrumentName or "").strip()
             if each.midiProgram is not None and 0 <= each.midiProgram <= 127:
                 self.staff.programs.append((at, int(each.midiProgram)))
-            self.staff.is_drum |= isinstance(each, instrument.UnpitchedPercussion) or each.midiChannel == 9
+            is_unpitched = isinstance(each, instrument.UnpitchedPercussion)
+            # General MIDI has unpitched instruments, such as a taiko, on its other channels too.
+            self.staff.is_drum |= is_unpitched if each.midiChannel is None else each.midiChannel == DRUM_CHANNEL
         if not self.staff.programs and name:
             try:
                 program = instrument.fromString(name).midiProgram

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 from musegen.errors import InputError
 from musegen.midi import limits
+from musegen.midi.notation.midi_instruments import name_drums, name_programs
 
 try:
     import resource
@@ -75,13 +76,15 @@ def _lower(name: str, value: int) -> None:
 
 
 def _musicxml(data: bytes) -> tuple[Any, dict[str, int]]:
-    from music21.musicxml.xmlToM21 import MusicXMLImporter
+    from music21.musicxml.xmlToM21 import MeasureParser, MusicXMLImporter
 
     root = ElementTree.fromstring(data)
     if root.tag == "score-timewise":
         root = _partwise(root)
+    name_drums(MeasureParser, root)
     importer = MusicXMLImporter()
     importer.xmlRootToScore(root, importer.stream)
+    name_programs(importer.stream, root)
     return importer.stream, {}
 
 

@@ -308,3 +308,27 @@ def test_odd_scores(score):
 def test_too_long_for_paper():
     with pytest.raises(InputError, match=f"at most {MAX_BARS:,} bars, the score has {MAX_BARS + 1:,}"):
         to_musicxml(score_of([(0, 96 * MAX_BARS + 1, 60)]))
+
+
+def test_too_many_notes_for_paper(monkeypatch):
+    monkeypatch.setenv("MUSEGEN_MAX_ENGRAVED_NOTES", "3")
+    with pytest.raises(InputError, match=r"at most 3 notes, the score has 4 \(MUSEGEN_MAX_ENGRAVED_NOTES"):
+        to_musicxml(score_of(line(60, 62, 64, 65)))
+
+
+def test_abbreviations_tell_parts_apart():
+    names = ("Part 17", "Partition 18", "Partly sung alto voice", "Partly sung tenor voice")
+    tracks = tuple(Track(name, 73, False, Notes([0], [24], [70], [64])) for name in names)
+    shorts = [e.text for e in xml_of(Score(24, tracks)).iter("part-abbreviation")]
+    assert shorts == ["Part 17", "Part. 18", "Part. 1", "Part. 2"]
+
+
+def test_the_first_tempo_is_printed_even_where_another_follows_soon():
+    root = xml_of(score_of(line(*[60] * 40), tempos=Tempos([0, 48], [500_000, 900_000])))
+    assert [e.text for e in root.iter("per-minute")] == ["120", "67"]
+
+
+def test_every_program_reads_back():
+    tracks = tuple(Track(f"x{program}", program, False, Notes([0], [24], [60], [64])) for program in range(128))
+    again = from_music21(to_music21(Score(24, tracks)))
+    assert [(track.program, track.is_drum) for track in again.tracks] == [(p, False) for p in range(128)]

@@ -569,3 +569,14 @@ def test_what_comes_back_is_what_was_read():
     back = from_npz(to_npz(score))
     assert back == score
     assert back.left_out == score.left_out
+
+
+def test_drums_and_programs_of_a_file_are_kept():
+    from musegen.midi.engraving import to_musicxml
+    from musegen.midi.score import Notes, Track
+
+    drums = Track("", 0, True, Notes([0, 0, 24, 48], [24] * 4, [36, 42, 38, 46], [90] * 4))
+    tracks = [Track(f"x{p}", p, False, Notes([0], [24], [60], [64])) for p in range(128)]
+    score = read(PATH, to_musicxml(Score(24, (drums, *tracks))).encode())
+    assert sorted(pitches(score)) == [36, 38, 42, 46]
+    assert [(track.program, track.is_drum) for track in score.tracks[1:]] == [(p, False) for p in range(128)]

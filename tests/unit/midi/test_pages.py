@@ -68,3 +68,14 @@ def test_what_cannot_be_written(tmp_path, monkeypatch):
     pytest.importorskip("verovio")
     with pytest.raises(ScoreFileError, match="does not exist"):
         engrave(piece(1), tmp_path / "nowhere" / "a.svg")
+
+
+def test_all_staves_of_a_tall_score_are_on_the_page():
+    pytest.importorskip("verovio")
+    tracks = tuple(Track(f"Part {place}", 73, False, Notes([0], [480], [36], [90])) for place in range(40))
+    [svg] = svg_pages(Score(480, tracks))
+    height = float(re.findall(r'viewBox="0 0 \S+ (\S+)"', svg)[-1])
+    lines = [float(y) for y in re.findall(r'<path d="M\S+ (\S+) L\S+ \1"', svg)]
+    assert len(lines) >= 200 and max(lines) < height
+    with pytest.raises(InputError, match="more than fit"):
+        svg_pages(Score(480, tracks * 8))
