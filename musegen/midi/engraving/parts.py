@@ -19,6 +19,7 @@ from musegen.midi.engraving.layout import (
     needs_two_staves,
     voices,
 )
+from musegen.midi.engraving.lyrics import with_lyrics
 from musegen.midi.engraving.rhythm import UNITS, Bar, bars_of, cell_starts, quantise
 from musegen.midi.engraving.spelling import estimate_key, respell_neighbours, spell
 from musegen.midi.score import Key, Notes, Score, Track
@@ -88,7 +89,7 @@ def sheet_of(score: Score) -> Sheet:
     if n_bars > MAX_BARS:
         raise InputError(f"notation holds at most {MAX_BARS:,} bars, the score has {n_bars:,}")
     tracks = [track for track in score.tracks if len(track.notes)] or list(score.tracks[:1])
-    tracks = tracks or [Track("", 0, False, Notes())]
+    tracks = with_lyrics(score, tracks) or [Track("", 0, False, Notes())]
     bars = bars_of(meters, score.ticks_per_quarter, score.end_ticks)
     parts = [_part(track, tracks, bars, score.ticks_per_quarter) for track in tracks]
     end = max((int(part.end.max()) for part in parts if len(part.end)), default=0)

@@ -1,6 +1,7 @@
 """Notation: what is written can be read back, and looks as a musician expects."""
 
 import io
+import re
 import xml.etree.ElementTree as ElementTree
 import zipfile
 
@@ -332,3 +333,28 @@ def test_every_program_reads_back():
     tracks = tuple(Track(f"x{program}", program, False, Notes([0], [24], [60], [64])) for program in range(128))
     again = from_music21(to_music21(Score(24, tracks)))
     assert [(track.program, track.is_drum) for track in again.tracks] == [(p, False) for p in range(128)]
+
+
+def sung_in(score: Score) -> list[str]:
+    return re.findall(r"<syllabic>(?:begin|single)</syllabic><text>([^<]*)", re.sub(r">\s+<", "><", to_musicxml(score)))
+
+
+@pytest.mark.parametrize("kind", [TextKind.LYRIC, TextKind.TEXT])
+@pytest.mark.parametrize("is_of_the_song", [False, True])
+def test_words_of_a_karaoke_file_stand_under_the_melody(kind, is_of_the_song):
+    melody = Track("Voice", 52, False, Notes([0, 480, 960, 1440], [480] * 4, [60, 62, 64, 65], [80] * 4))
+    bass = Track("Bass", 32, False, Notes([0, 960], [960] * 2, [36, 43], [80] * 2))
+    head = (Text(0, "@KMIDI KARAOKE FILE", TextKind.TEXT),)
+    ticks, syllables = (0, 480, 960, 1440), ("\\Glo", "ri", "a ", "sing")
+    words = head + tuple(Text(tick, syllable, kind) for tick, syllable in zip(ticks, syllables, strict=True))
+    if is_of_the_song:
+        score = Score(480, (bass, melody), texts=words)
+    else:
+        score = Score(480, (Track("Words", 0, False, Notes(), texts=words), bass, melody))
+    assert sung_in(score) == ["Glo", "ri", "a", "sing"]
+    assert to_musicxml(score).count("<syllabic>begin</syllabic>") == 2
+
+
+def test_words_that_no_note_begins_with_are_left_out():
+    melody = Track("Voice", 52, False, Notes([0], [480], [60], [80]))
+    assert sung_in(Score(480, (melody,), texts=(Text(77, "late", TextKind.LYRIC),))) == []
