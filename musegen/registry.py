@@ -42,7 +42,13 @@ FAMILIES: dict[str, Family] = {
         build="musegen.music.tasks:build_muse",
         task_config="musegen.music.tasks:MuseTaskConfig",
         task="musegen.music.tasks:MuseTask",
-    )
+    ),
+    "coconet": Family(
+        config="musegen.music.coconet:CoconetConfig",
+        build="musegen.music.coconet:Coconet",
+        task_config="musegen.music.infilling:CoconetTaskConfig",
+        task="musegen.music.infilling:CoconetTask",
+    ),
 }
 
 

@@ -8,9 +8,11 @@ from musegen.midi.instruments import INSTRUMENTS
 from musegen.music import vocabulary as v
 
 if TYPE_CHECKING:
+    from musegen.music.coconet import Coconet
     from musegen.music.muse import Muse
 
 DEFAULT_MODEL = "muse-small"
+DEFAULT_COCONET = "coconet"
 
 
 def models() -> list[dict[str, Any]]:
@@ -58,10 +60,12 @@ def styles_of(model: str) -> list[str]:
     """Returns the names of the styles that a trained Muse knows, by slot.
 
     Raises:
-        UnknownNameError: there is no such model.
+        InputError: there is no such model, or it is of another family.
         CheckpointError: it is damaged, or has another vocabulary.
     """
     config = registry.checkpoint_config(model)
+    if config["family"] != "muse":
+        raise InputError(f"model is {model!r}, of the family {config['family']}; allowed are models of the family muse")
     if config.get("vocabulary") != v.fingerprint():
         raise CheckpointError(f"model {model} was trained with another vocabulary than this musegen has")
     return list(config["styles"])
@@ -79,4 +83,20 @@ def muse(name: str) -> "Muse":
     model = registry.load_model(name)
     if not isinstance(model, Muse):
         raise InputError(f"model is {name!r}, which is a {type(model).__name__}; allowed are models of the family muse")
+    return model
+
+
+def coconet(name: str) -> "Coconet":
+    """Returns a trained Coconet.
+
+    Raises:
+        InputError: there is no such model, or it is of another family.
+        CheckpointError: it is damaged.
+    """
+    from musegen.music.coconet import Coconet
+
+    model = registry.load_model(name)
+    if not isinstance(model, Coconet):
+        allowed = "models of the family coconet"
+        raise InputError(f"model is {name!r}, which is a {type(model).__name__}; allowed are {allowed}")
     return model

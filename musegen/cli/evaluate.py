@@ -59,6 +59,47 @@ def muse(
         print_rows([_readable(row) for row in report[key]], as_json)
 
 
+@app.command()
+def coconet(
+    data: Annotated[Path, typer.Option("--data", metavar="FILE.json", help="Chorales as in Coconet's JSON.")],
+    split: Annotated[
+        str | None, typer.Option(metavar="train|valid|test", help="Which of them.", show_default="valid")
+    ] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this protocol; may be given more than once.")
+    ] = None,
+    se: Annotated[
+        float | None, typer.Option(help="Standard error of the notewise random figure.", show_default="0.003")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="The other figures on every cell: takes hours.")] = False,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Which model.", show_default="coconet")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure coconet on whole chorales in nats, over orders of filling them in, beside Markov baselines.
+
+    Example: musegen evaluate coconet --data Jsb16thSeparated.json --split valid
+    """
+    from musegen import api
+    from musegen.music.orderings import MEANINGS
+
+    options: dict[str, Any] = {"split": split, "se": se, "model": model}
+    given = {name: value for name, value in options.items() if value is not None}
+    with StageProgress("masks") as progress:
+        report = api.evaluate_coconet(data, protocols=protocol, exact=exact, **given, on_progress=progress.update)
+    if as_json:
+        print_facts(report, as_json)
+        return
+    typer.echo(f"{report['model']} on {report['n_pieces']:,} pieces of {report['split']}, {report['n_cells']:,} cells.")
+    rows = [
+        {"protocol": name, "nats": f"{report[name]['nats']:.4f}", "se": f"{report[name]['se']:.4f}", "what": meaning}
+        for name, meaning in MEANINGS.items()
+        if name in report
+    ]
+    print_rows(rows, as_json)
+    for name, nats in report["baselines"].items():
+        typer.echo(f"{name.replace('_', ' ')}, counted on train: {nats:.3f} nats a cell")
+
+
 def _readable(row: Mapping[str, Any]) -> dict[str, object]:
     """Returns a row of figures as a person reads it: nats with three decimals, shares in percent."""
     readable: dict[str, object] = {}

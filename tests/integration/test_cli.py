@@ -41,6 +41,7 @@ COMMANDS = [
     ["data", "roundtrip"],
     ["evaluate"],
     ["evaluate", "muse"],
+    ["evaluate", "coconet"],
 ]
 
 
@@ -68,10 +69,11 @@ def test_help_repeats_the_defaults_of_the_api():
     from musegen.cli.main import app
 
     commands = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
-    evaluate = commands["evaluate"].commands["muse"]
+    evaluate = commands["evaluate"].commands
     verbs = [(commands["compose"], api.compose), (commands["continue"], api.continue_score)]
+    verbs += [(evaluate["muse"], api.evaluate_muse), (evaluate["coconet"], api.evaluate_coconet)]
     verbs.append((commands["render"], api.render))
-    for command, verb in [*verbs, (evaluate, api.evaluate_muse)]:
+    for command, verb in verbs:
         shown = {p.name: p.show_default for p in command.params if isinstance(p.show_default, str)}
         defaults = {name: str(p.default) for name, p in inspect.signature(verb).parameters.items()}
         assert shown and shown.items() <= defaults.items()
@@ -305,3 +307,26 @@ def test_ctrl_c_leaves_no_file(tmp_path: Path):
 def test_bad_runs_end_before_any_work_starts(musegen: Run, tmp_path: Path, arguments: list[str], words: list[str]):
     assert_one_line(musegen(*arguments), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_coconet_is_trained_and_measured(musegen: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    beat = [[[67, 62, 58, 43]] * 4, [[69, 62, 57, 50]] * 4]
+    pieces = [[frame for part in beat * n for frame in part] for n in (2, 3)]
+    (tmp_path / "chorales.json").write_text(json.dumps({"train": pieces, "valid": pieces[:1]}))
+    small = {"model.n_layers": 3, "model.n_channels": 8, "task.n_beats": 4, "task.batch_size": 2, "train.steps": 3}
+    small |= {"task.data": "chorales.json", "train.warmup_steps": 0, "train.decay_steps": 0}
+    settings = [part for name, value in small.items() for part in ("--set", f"{name}={value}")]
+    done = musegen("train", "coconet-rolls", *settings, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert musegen("export", "run", "--out", "models/mine").returncode == 0
+    monkeypatch.setenv("MUSEGEN_CHECKPOINTS", str(tmp_path / "models"))
+    command = ["evaluate", "coconet", "--data", "chorales.json", "--model", "mine", "--se", "0.5"]
+    report = json.loads(musegen(*command, "--exact", "--protocol", "notewise_chronological", "--json").stdout)
+    assert report["n_cells"] == 64 and report["baselines"]["unigram"] > 0.5
+    figure = report["notewise_chronological"]
+    assert figure["n"] == 64 and figure["se"] == 0 and 0 < figure["nats"] < 5
+    done = musegen(*command, "--protocol", "notewise_random")
+    for words in ("1 pieces of valid", "notewise_random", "any others known", "previous pitch, counted on train"):
+        assert words in done.stdout
+    assert_one_line(musegen(*command, "--protocol", "notewise"), "protocol", "'notewise'", "notewise_random")
+    assert_one_line(musegen(*command, "--split", "test"), "split", "'test'", "train, valid")

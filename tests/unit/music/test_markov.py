@@ -1,0 +1,24 @@
+"""Baselines against what can be counted by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from musegen.music.markov import BASELINES, markov_nats
+
+
+def test_a_pattern_is_learned_as_far_as_a_baseline_sees():
+    """A pitch changes after each beat: only the place in the beat tells when."""
+    piece = np.repeat(np.tile([1, 2], 500), 4)[:, None] + np.arange(4) * 10
+    found = markov_nats([piece], [piece])
+    assert list(found) == list(BASELINES)
+    assert found["unigram"] == pytest.approx(math.log(2), abs=0.01)
+    change = -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
+    assert found["previous_pitch"] == pytest.approx(change, abs=0.02)
+    assert found["previous_pitch_and_place_in_beat"] == pytest.approx(0, abs=0.05)
+
+
+def test_what_never_occurred_is_not_impossible():
+    train, new = np.full((4, 4), 3), np.full((8, 4), 7)
+    assert all(math.isfinite(nats) and nats > 2 for nats in markov_nats([train], [new]).values())
