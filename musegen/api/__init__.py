@@ -7,9 +7,10 @@ Heavy libraries are imported inside the verbs that need them, after the argument
 """
 
 from musegen.api.composing import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, MAX_PIECES, compose, continue_score
+from musegen.api.evaluating import evaluate_coconet, evaluate_muse
 from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, composers, instruments, models
 from musegen.api.scores import convert, engrave, info, listen, plot, render
-from musegen.api.training import evaluate_coconet, evaluate_muse, export, prepare_data, roundtrip, train
+from musegen.api.training import export, prepare_data, roundtrip, train
 
 __all__ = [
     "DEFAULT_COCONET", "DEFAULT_MODEL", "DEFAULT_TEMPERATURE", "DEFAULT_TOP_P", "MAX_PIECES", "compose", "composers",

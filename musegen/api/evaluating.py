@@ -1,0 +1,106 @@
+"""Models measured on held-out data, beside simple baselines."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, coconet, muse, styles_of
+from musegen.errors import InputError, UnknownNameError
+
+PathLike = str | os.PathLike[str]
+
+
+def evaluate_muse(
+    data: PathLike,
+    *,
+    model: str = DEFAULT_MODEL,
+    split: str = "valid",
+    max_pieces: int | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measures a Muse on held-out pieces, beside a unigram and an interpolated 5-gram on the same tokens.
+
+    Args:
+        data: shards that `prepare_data` made.
+        model: a trained model.
+        split: "train", "valid" or "test".
+        max_pieces: how many pieces of it, always the same ones; None for all.
+        on_progress: called with what is scored, how many of its tokens are done, and of how many.
+
+    Returns:
+        What was scored, and as lists of rows the figures of models, of labels and of blocks of the vocabulary; see
+        `music.metrics`.
+
+    Raises:
+        InputError: there is no such split or model.
+        DataError: the shards cannot be used.
+        CheckpointError: the model is damaged.
+    """
+    from musegen.music.corpus import SPLITS, Corpus
+
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    styles, corpus = styles_of(model), Corpus(Path(data))
+    from musegen.music.metrics import evaluate
+
+    return evaluate(muse(model), styles, corpus, split=split, max_pieces=max_pieces, on_progress=on_progress)
+
+
+def evaluate_coconet(
+    data: PathLike,
+    *,
+    model: str = DEFAULT_COCONET,
+    split: str = "valid",
+    protocols: Sequence[str] | None = None,
+    se: float = 0.003,
+    exact: bool = False,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measures a Coconet on whole held-out chorales, beside Markov baselines; see `music.orderings` for the protocols.
+
+    Args:
+        data: chorales in the format of Coconet's JSON.
+        model: a trained model.
+        split: "train", "valid" or "test".
+        protocols: which to measure; None for those of `music.orderings.PROTOCOLS`.
+        se: the standard error in nats that the notewise random figure is measured to, above 0.
+        exact: measure the other protocols on every cell or frame and not on some of them.
+        on_progress: called with a protocol, how much of it is done, and of how much.
+
+    Returns:
+        For each protocol its figure: "nats", the standard error "se" and the number "n" of predictions; the Markov
+        baselines, counted on the train split of the same file if it has one; and what was measured.
+
+    Raises:
+        InputError: there is no such split, protocol or model.
+        DataError: the file cannot be used.
+        CheckpointError: the model is damaged.
+    """
+    from musegen.music import orderings
+    from musegen.music.chorales import read_chorales, to_cells
+    from musegen.music.markov import markov_nats
+
+    known = (*orderings.PROTOCOLS, orderings.MIXTURE)
+    names = list(protocols or orderings.PROTOCOLS)
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("protocol", name, known)
+    if not se > 0:
+        raise InputError(f"se must be above 0, got {se}")
+    network = coconet(model)
+    splits = {name: [to_cells(grid) for grid in grids] for name, grids in read_chorales(Path(data)).items()}
+    if split not in splits:
+        raise UnknownNameError("split", split, splits)
+    pieces, n = splits[split], None if exact else orderings.N_CELLS
+    predict = orderings.predictor(network)
+    figures = orderings.evaluate(predict, pieces, names, se=se, n=n, on_progress=on_progress)
+    return {
+        "model": model,
+        "split": split,
+        "n_pieces": len(pieces),
+        "n_cells": sum(piece.size for piece in pieces),
+        **{name: asdict(figure) for name, figure in figures.items()},
+        "baselines": markov_nats(splits["train"], pieces) if "train" in splits else {},
+    }
