@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 from musegen.version import __version__
 
 if TYPE_CHECKING:
-    from musegen.api import compose, continue_score, convert, engrave, info, listen, plot, render
+    from musegen.api import (
+        chorale,
+        compose,
+        continue_score,
+        convert,
+        engrave,
+        harmonize,
+        infill,
+        info,
+        listen,
+        plot,
+        render,
+    )
     from musegen.errors import (
         CheckpointError,
         DataError,
@@ -32,10 +44,13 @@ __all__ = [
     "ScoreFileError",
     "UnknownNameError",
     "__version__",
+    "chorale",
     "compose",
     "continue_score",
     "convert",
     "engrave",
+    "harmonize",
+    "infill",
     "info",
     "listen",
     "plot",
@@ -52,7 +67,20 @@ _HOMES = {
     "ScoreFileError": "musegen.errors",
     "UnknownNameError": "musegen.errors",
     **dict.fromkeys(
-        ("compose", "continue_score", "convert", "engrave", "info", "listen", "plot", "render"), "musegen.api"
+        (
+            "chorale",
+            "compose",
+            "continue_score",
+            "convert",
+            "engrave",
+            "harmonize",
+            "infill",
+            "info",
+            "listen",
+            "plot",
+            "render",
+        ),
+        "musegen.api",
     ),
 }
 

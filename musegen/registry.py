@@ -49,6 +49,12 @@ FAMILIES: dict[str, Family] = {
         task_config="musegen.music.infilling:CoconetTaskConfig",
         task="musegen.music.infilling:CoconetTask",
     ),
+    "onsets": Family(
+        config="musegen.music.onsets:OnsetsConfig",
+        build="musegen.music.onsets:Onsets",
+        task_config="musegen.music.onset_task:OnsetsTaskConfig",
+        task="musegen.music.onset_task:OnsetsTask",
+    ),
 }
 
 
@@ -122,7 +128,7 @@ def load_model(name: str) -> "nn.Module":
     return _load(checkpoint_folder(name))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _load(folder: Path) -> "nn.Module":
     from musegen.core.checkpoint import load
     from musegen.train.recipe import from_table

@@ -7,13 +7,15 @@ Heavy libraries are imported inside the verbs that need them, after the argument
 """
 
 from musegen.api.composing import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, MAX_PIECES, compose, continue_score
-from musegen.api.evaluating import evaluate_coconet, evaluate_muse
-from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, composers, instruments, models
+from musegen.api.evaluating import evaluate_chorales, evaluate_coconet, evaluate_muse, evaluate_onsets
+from musegen.api.harmonizing import chorale, harmonize, infill
+from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, DEFAULT_ONSETS, composers, instruments, models
 from musegen.api.scores import convert, engrave, info, listen, plot, render
-from musegen.api.training import export, prepare_data, roundtrip, train
+from musegen.api.training import export, prepare_chorales, prepare_data, roundtrip, train
 
 __all__ = [
-    "DEFAULT_COCONET", "DEFAULT_MODEL", "DEFAULT_TEMPERATURE", "DEFAULT_TOP_P", "MAX_PIECES", "compose", "composers",
-    "continue_score", "convert", "engrave", "evaluate_coconet", "evaluate_muse", "export", "info", "instruments",
-    "listen", "models", "plot", "prepare_data", "render", "roundtrip", "train",
+    "DEFAULT_COCONET", "DEFAULT_MODEL", "DEFAULT_ONSETS", "DEFAULT_TEMPERATURE", "DEFAULT_TOP_P", "MAX_PIECES",
+    "chorale", "compose", "composers", "continue_score", "convert", "engrave", "evaluate_chorales",
+    "evaluate_coconet", "evaluate_muse", "evaluate_onsets", "export", "harmonize", "infill", "info", "instruments",
+    "listen", "models", "plot", "prepare_chorales", "prepare_data", "render", "roundtrip", "train",
 ]  # fmt: skip

@@ -1,9 +1,7 @@
 """New music: whole pieces, and pieces continued."""
 
-import operator
 import os
 import random
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musegen import registry
+from musegen.api.arguments import drawn_seed, signed, whole
 from musegen.api.models import DEFAULT_MODEL, muse, styles_of
 from musegen.errors import InputError, UnknownNameError
 from musegen.midi.convert import ScoreLike, as_score
@@ -162,16 +161,14 @@ class _Order:
             raise InputError(f"temperature is {self.temperature}; allowed are 0 to 5")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p}; allowed are numbers above 0 up to 1")
-        object.__setattr__(self, "bars", _whole("bars", self.bars, 1, _MAX_BARS))
-        object.__setattr__(self, "n", _whole("n", self.n, 1, MAX_PIECES))
+        object.__setattr__(self, "bars", whole("bars", self.bars, 1, _MAX_BARS))
+        object.__setattr__(self, "n", whole("n", self.n, 1, MAX_PIECES))
         _ = self.controls, self.drawn_seed
 
     @cached_property
     def drawn_seed(self) -> int:
         """The seed, drawn if none was given."""
-        if self.seed is None:
-            return int.from_bytes(os.urandom(4), "little")
-        return _whole("seed", self.seed, 0, (1 << 63) - 1)
+        return drawn_seed(self.seed)
 
     @cached_property
     def controls(self) -> Controls:
@@ -199,9 +196,7 @@ class _Order:
             "-n": self.n if self.n > 1 else None,
             "--model": self.model,
         }
-        options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
-        of_several = f" # piece {row + 1} of {self.n}" if self.n > 1 else ""
-        return replace(score, texts=(*score.texts, (0, shlex.join(["musegen", *words, *options]) + of_several)))
+        return signed(score, words, given, f" # piece {row + 1} of {self.n}" if self.n > 1 else "")
 
 
 def _playing(names: Sequence[str] | None) -> tuple[int, ...]:
@@ -215,17 +210,6 @@ def _playing(names: Sequence[str] | None) -> tuple[int, ...]:
     if n_pitched > MAX_PITCHED:
         raise InputError(f"instruments has {n_pitched} beside the drums; a MIDI file has channels for {MAX_PITCHED}")
     return playing
-
-
-def _whole(name: str, value: int, low: int, high: int) -> int:
-    """Returns a whole number, of NumPy too, as an int in its range."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = low - 1
-    if not low <= number <= high:
-        raise InputError(f"{name} is {value!r}; allowed are whole numbers from {low} to {high:,}")
-    return number
 
 
 def _style(composer: str, styles: list[str]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, coconet, muse, styles_of
+from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, DEFAULT_ONSETS, coconet, muse, onsets, styles_of
 from musegen.errors import InputError, UnknownNameError
 
 PathLike = str | os.PathLike[str]
@@ -103,4 +103,103 @@ def evaluate_coconet(
         "n_cells": sum(piece.size for piece in pieces),
         **{name: asdict(figure) for name, figure in figures.items()},
         "baselines": markov_nats(splits["train"], pieces) if "train" in splits else {},
+    }
+
+
+def evaluate_chorales(
+    data: PathLike,
+    *,
+    model: str = DEFAULT_COCONET,
+    split: str = "valid",
+    max_pieces: int = 40,
+    passes: int | None = None,
+    candidates: int = 1,
+    seed: int = 1,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measures what a Coconet writes beside Bach's chorales and Markov voices; see `music.quality` for the figures.
+
+    Args:
+        data: chorales in the format of Coconet's JSON; distances and copies are measured to its train split.
+        model: a trained model.
+        split: "train", "valid" or "test": whose sopranos are harmonised.
+        max_pieces: how many of its pieces at most, spread evenly, 1 or more; always the same ones.
+        passes: how often the voices are rewritten, 1 or more; None for as often as in `harmonize`.
+        candidates: how many are written for each piece, of which the likeliest is kept, 1 or more.
+        seed: of everything drawn, 0 or more.
+        on_progress: called with what is done, with how much of it, and of how much.
+
+    Returns:
+        For Bach, for what was written, and for Markov voices, each figure, None where there is none; and what was
+        measured.
+
+    Raises:
+        InputError: there is no such split or model, or a number is out of range.
+        DataError: the file cannot be used, or has no train split.
+        CheckpointError: the model is damaged.
+    """
+    from musegen.music import quality
+    from musegen.music.chorales import read_chorales
+    from musegen.music.gibbs import GibbsConfig
+
+    for name, number, least in (("max_pieces", max_pieces, 1), ("candidates", candidates, 1), ("seed", seed, 0)):
+        if number < least:
+            raise InputError(f"{name} must be {least} or more, got {number}")
+    config = GibbsConfig() if passes is None else GibbsConfig(n_passes=passes)
+    network, splits = coconet(model), read_chorales(Path(data))
+    for name in (split, "train"):
+        if name not in splits:
+            raise UnknownNameError("split", name, splits)
+    pieces = quality.spread(splits[split], max_pieces)
+    figures = quality.evaluate(
+        network, splits["train"], pieces, config, n_candidates=candidates, seed=seed, on_progress=on_progress
+    )
+    return {
+        "model": model,
+        "split": split,
+        "n_pieces": len(pieces),
+        "n_beats": sum(len(piece) for piece in pieces) // 4,
+        "passes": config.n_passes,
+        "candidates": candidates,
+        "seed": seed,
+        **figures,
+    }
+
+
+def evaluate_onsets(
+    data: PathLike,
+    *,
+    model: str = DEFAULT_ONSETS,
+    split: str = "valid",
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measures how well held and repeated notes are told apart, beside baselines counted on the train split.
+
+    Args:
+        data: a folder that `prepare_chorales` made.
+        model: a trained model.
+        split: "train" or "valid".
+        on_progress: called with what is measured, how much of it is done, and of how much.
+
+    Returns:
+        What was measured, and as "figures" the rows of `music.onset_metrics.evaluate`.
+
+    Raises:
+        InputError: there is no such split or model.
+        DataError: the folder cannot be used.
+        CheckpointError: the model is damaged.
+    """
+    from musegen.music import onset_metrics
+    from musegen.music.onset_task import SPLITS, read_examples
+
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    predict, examples = onset_metrics.network(onsets(model)), read_examples(Path(data))
+    train, measured = examples["train"], examples[split]
+    predictors = {model: predict, "table": onset_metrics.table(train), "never": onset_metrics.share(train)}
+    return {
+        "model": model,
+        "split": split,
+        "n_pieces": len(measured),
+        "figures": onset_metrics.evaluate(predictors, measured, on_progress),
     }

@@ -1,6 +1,6 @@
 """What there is: trained models, the styles that they know, and instruments."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from musegen import registry
 from musegen.errors import CheckpointError, InputError
@@ -10,9 +10,13 @@ from musegen.music import vocabulary as v
 if TYPE_CHECKING:
     from musegen.music.coconet import Coconet
     from musegen.music.muse import Muse
+    from musegen.music.onsets import Onsets
+
+ModelT = TypeVar("ModelT")
 
 DEFAULT_MODEL = "muse-small"
 DEFAULT_COCONET = "coconet"
+DEFAULT_ONSETS = "coconet-onsets"
 
 
 def models() -> list[dict[str, Any]]:
@@ -72,18 +76,10 @@ def styles_of(model: str) -> list[str]:
 
 
 def muse(name: str) -> "Muse":
-    """Returns a trained Muse.
-
-    Raises:
-        InputError: there is no such model, or it is of another family.
-        CheckpointError: it is damaged.
-    """
+    """Returns a trained Muse; as for `coconet`."""
     from musegen.music.muse import Muse
 
-    model = registry.load_model(name)
-    if not isinstance(model, Muse):
-        raise InputError(f"model is {name!r}, which is a {type(model).__name__}; allowed are models of the family muse")
-    return model
+    return _of_family(name, Muse, "muse")
 
 
 def coconet(name: str) -> "Coconet":
@@ -95,8 +91,19 @@ def coconet(name: str) -> "Coconet":
     """
     from musegen.music.coconet import Coconet
 
+    return _of_family(name, Coconet, "coconet")
+
+
+def onsets(name: str) -> "Onsets":
+    """Returns a trained model of held and repeated notes; as for `coconet`."""
+    from musegen.music.onsets import Onsets
+
+    return _of_family(name, Onsets, "onsets")
+
+
+def _of_family(name: str, kind: type[ModelT], family: str) -> ModelT:
     model = registry.load_model(name)
-    if not isinstance(model, Coconet):
-        allowed = "models of the family coconet"
+    if not isinstance(model, kind):
+        allowed = f"models of the family {family}"
         raise InputError(f"model is {name!r}, which is a {type(model).__name__}; allowed are {allowed}")
     return model

@@ -1,5 +1,6 @@
 """Training: data prepared, models trained and exported."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,6 +23,23 @@ def prepare_data(folder: PathLike, out: PathLike, *, n_workers: int | None = Non
     return prepare_corpus(Path(folder), Path(out), n_workers=n_workers)
 
 
+def prepare_chorales(out: PathLike, *, n_workers: int | None = None) -> dict[str, Any]:
+    """Reads Bach's chorales out of music21's corpus into a folder to train on, and returns a report.
+
+    Args:
+        out: the folder. What is already there is not read again.
+        n_workers: processes; None for one a core.
+
+    Raises:
+        DataError: music21 is not installed, or without its corpus.
+    """
+    from musegen.music.chorale_corpus import prepare_chorales as prepare
+
+    corpus = prepare(Path(out), n_workers=n_workers)
+    left_out = [{"file": Path(failure.item).name, "reason": failure.reason} for failure in corpus.shards.failures]
+    return {"out": str(out), "n_chorales": len(corpus), "left_out": left_out}
+
+
 def roundtrip(folder: PathLike, *, n_workers: int | None = None) -> dict[str, Any]:
     """Sends every file of a folder through grid and tokens and back, and returns what that changed.
 
@@ -37,6 +55,7 @@ def train(
     recipe: PathLike,
     overrides: Sequence[str] = (),
     *,
+    data: PathLike | None = None,
     resume: bool = False,
     out: PathLike | None = None,
 ) -> dict[str, Any]:
@@ -45,6 +64,7 @@ def train(
     Args:
         recipe: the name of a recipe that musegen brings, or a file.
         overrides: settings to change, such as "train.steps=100".
+        data: what to train on, in place of the recipe's `task.data`.
         resume: go on from the newest state in `out`.
         out: the run's folder; `runs/<recipe>` if None.
 
@@ -55,7 +75,8 @@ def train(
     from musegen.train.recipe import from_table, load
 
     path = registry.recipe_path(Path(recipe))
-    read = load(path, overrides)
+    given = [] if data is None else [f"task.data={json.dumps(os.fspath(data), ensure_ascii=False)}"]
+    read = load(path, [*overrides, *given])
     kind = registry.family(read.name)
     model_config = from_table(registry.resolve(kind.config), read.model_table, "model")
     task_config = from_table(registry.resolve(kind.task_config), read.task_table, "task")

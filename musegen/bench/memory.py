@@ -33,7 +33,7 @@ def peak_mebibytes(peer: Peer, kind: str, paths: Sequence[str]) -> float | None:
     return json.loads(child.stdout.splitlines()[-1]) if child.returncode == 0 and child.stdout else None
 
 
-def _peak_bytes() -> int | None:
+def peak_bytes() -> int | None:
     """Returns the most memory that this process has taken so far.
 
     Linux counts in `ru_maxrss` what the parent took when it started this process, but not in VmHWM.
@@ -57,13 +57,13 @@ def main() -> None:
     paths = sys.stdin.read().splitlines()
     warnings.simplefilter("ignore")
     gc.collect()
-    before = _peak_bytes()
+    before = peak_bytes()
     for path in paths:
         try:
             read(path)
         except Exception:  # what it refuses takes memory too
             continue
-    after = _peak_bytes()
+    after = peak_bytes()
     print(json.dumps(None if before is None or after is None else round((after - before) / _MEBIBYTE, 2)))
 
 

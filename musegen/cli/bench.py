@@ -1,10 +1,12 @@
 """`musegen bench`: how fast it is beside other libraries, and what damaged files do to it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from musegen.cli.arguments import given
 from musegen.cli.output import AsJson, print_facts, print_rows
 from musegen.cli.progress import StageProgress
 
@@ -48,6 +50,76 @@ def midi(
         typer.echo(f"\n{what}")
         print_rows(report[key], as_json)
     typer.echo("\n" + "\n".join(verdicts(report)))
+
+
+@app.command()
+def sampler(
+    data: Annotated[Path, typer.Option("--data", metavar="FILE.json", help="Chorales as in Coconet's JSON.")],
+    split: Annotated[
+        str | None, typer.Option(metavar="train|valid|test", help="Whose sopranos.", show_default="valid")
+    ] = None,
+    pieces: Annotated[int | None, typer.Option(metavar="N", help="So many, the shortest.", show_default="12")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Which model.", show_default="coconet")] = None,
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure ways to harmonise with coconet: passes, temperatures, candidates, cell by cell; time beside quality.
+
+    Example: musegen bench sampler --data Jsb16thSeparated.json
+    """
+    from musegen.bench.sampler import compare
+
+    options = given(split=split, n_pieces=pieces, model=model)
+    with StageProgress("pieces") as progress:
+        report = compare(data, **options, seed=seed, on_progress=progress.update)
+    if as_json:
+        print_facts(report, as_json)
+        return
+    print_facts({key: value for key, value in report.items() if key != "variants"}, as_json)
+    typer.echo("\nSeconds a beat; nats a cell by the model itself; breaches; distances to train; share that is Bach's")
+    print_rows([_rounded(row) for row in report["variants"]], as_json)
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, object]:
+    return {name: f"{value:.3f}" if isinstance(value, float) else value for name, value in row.items()}
+
+
+@app.command()
+def coconet(
+    network: Annotated[
+        list[str] | None,
+        typer.Option(metavar="rolls|doodle|straight", help="Only this network; may be given more than once."),
+    ] = None,
+    bars: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="Only this length; may be given more than once.")
+    ] = None,
+    passes: Annotated[
+        int | None, typer.Option(metavar="N", help="Passes of the sampler.", show_default="as harmonize has")
+    ] = None,
+    candidates: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="So many side by side; may be given more than once.", show_default="1, 4, 16"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how long coconet takes to harmonise 2, 8 and 32 bars, beside what the machine could do at best.
+
+    Example: musegen bench coconet --network rolls
+    """
+    from musegen.bench.coconet import compare
+
+    options = given(candidates=candidates or None)
+    with StageProgress("lengths") as progress:
+        report = compare(network, passes=passes, bars=bars, **options, on_progress=progress.update)
+    if as_json:
+        print_facts(report, as_json)
+        return
+    tables = {"speed": "Harmonising a soprano", "growth": "One pass", "candidates": "Candidates side by side"}
+    print_facts({key: value for key, value in report.items() if key not in tables}, as_json)
+    for key, what in tables.items():
+        if key in report:
+            typer.echo(f"\n{what}")
+            print_rows(report[key], as_json)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from musegen.cli.arguments import given, names
 from musegen.cli.output import AsJson, print_facts
 from musegen.cli.progress import BarProgress
 from musegen.errors import InputError, ScoreFileError
@@ -67,8 +68,8 @@ def compose(
     Example: musegen compose --composer chopin --instruments piano,violin --bars 24 --seed 1 -o piece.mid
     """
     paths = output_paths(out, n)
-    options = _given(composer=composer, instruments=_names(instruments), bars=bars, key=key, tempo=tempo, meter=meter)
-    options |= _given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
+    options = given(composer=composer, instruments=names(instruments), bars=bars, key=key, tempo=tempo, meter=meter)
+    options |= given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
     from musegen import api
 
     _write(paths, "Composing", api.compose, options, as_json)
@@ -99,8 +100,8 @@ def continue_(
     Example: musegen continue prompt.mid --bars 8 -o longer.mid
     """
     paths = output_paths(out, n)
-    options = _given(composer=composer, instruments=_names(instruments), bars=bars, key=key, tempo=tempo, meter=meter)
-    options |= _given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
+    options = given(composer=composer, instruments=names(instruments), bars=bars, key=key, tempo=tempo, meter=meter)
+    options |= given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
     from musegen import api
 
     _write(paths, "Continuing", api.continue_score, options | {"prompt": prompt, "only_new": only_new}, as_json)
@@ -130,14 +131,6 @@ def output_paths(out: Path, n: int | None) -> list[Path]:
         if path.is_dir():
             raise ScoreFileError(path, "is a folder")
     return paths
-
-
-def _given(**options: object) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""`musegen data`: from a folder of MIDI files to what a model trains on."""
+"""`musegen data`: from files of music to what a model trains on."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +37,23 @@ def prepare(
     from musegen import api
 
     print_facts(api.prepare_data(folder, out, n_workers=workers), as_json)
+
+
+@app.command()
+def chorales(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the chorales.")],
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read Bach's chorales out of music21's corpus, with what a grid of pitches lacks: where notes begin, meter, key.
+
+    It can be stopped at any time, and goes on where it stopped. What is no chorale is listed with the reason.
+
+    Example: musegen data chorales --out chorales
+    """
+    from musegen import api
+
+    print_facts(api.prepare_chorales(out, n_workers=workers), as_json)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from musegen.cli.arguments import given
 from musegen.cli.output import AsJson, print_facts, print_rows
 from musegen.cli.progress import StageProgress
 
@@ -44,10 +45,9 @@ def muse(
     """
     from musegen import api
 
-    options: dict[str, Any] = {"split": split, "max_pieces": pieces, "model": model}
-    given = {name: value for name, value in options.items() if value is not None}
+    options = given(split=split, max_pieces=pieces, model=model)
     with StageProgress("tokens") as progress:
-        report = api.evaluate_muse(data, **given, on_progress=progress.update)
+        report = api.evaluate_muse(data, **options, on_progress=progress.update)
     if as_json:
         print_facts(report, as_json)
         return
@@ -82,10 +82,9 @@ def coconet(
     from musegen import api
     from musegen.music.orderings import MEANINGS
 
-    options: dict[str, Any] = {"split": split, "se": se, "model": model}
-    given = {name: value for name, value in options.items() if value is not None}
+    options = given(split=split, se=se, model=model, protocols=protocol)
     with StageProgress("masks") as progress:
-        report = api.evaluate_coconet(data, protocols=protocol, exact=exact, **given, on_progress=progress.update)
+        report = api.evaluate_coconet(data, exact=exact, **options, on_progress=progress.update)
     if as_json:
         print_facts(report, as_json)
         return
@@ -98,6 +97,86 @@ def coconet(
     print_rows(rows, as_json)
     for name, nats in report["baselines"].items():
         typer.echo(f"{name.replace('_', ' ')}, counted on train: {nats:.3f} nats a cell")
+
+
+@app.command()
+def chorales(
+    data: Annotated[Path, typer.Option("--data", metavar="FILE.json", help="Chorales as in Coconet's JSON.")],
+    split: Annotated[
+        str | None, typer.Option(metavar="train|valid|test", help="Whose sopranos.", show_default="valid")
+    ] = None,
+    pieces: Annotated[
+        int | None, typer.Option(metavar="N", help="At most so many, always the same ones; 40 if left out.")
+    ] = None,
+    passes: Annotated[
+        int | None, typer.Option(metavar="N", help="How often voices are rewritten; as `musegen harmonize` does.")
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(metavar="N", help="Of so many the likeliest is kept.", show_default="1")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Which model.", show_default="coconet")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="The same seed does the same.", show_default="1")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what coconet writes, under held-out sopranos and freely, beside Bach's own chorales and Markov voices.
+
+    Example: musegen evaluate chorales --data Jsb16thSeparated.json
+    """
+    from musegen import api
+    from musegen.music.quality import COLUMNS, MEANINGS
+
+    options = given(split=split, max_pieces=pieces, passes=passes, candidates=candidates, model=model, seed=seed)
+    with StageProgress("pieces") as progress:
+        report = api.evaluate_chorales(data, **options, on_progress=progress.update)
+    if as_json:
+        print_facts(report, as_json)
+        return
+    how = f"{report['passes']} passes, {report['candidates']} candidates, seed {report['seed']}"
+    typer.echo(f"{report['model']} on {report['n_pieces']:,} pieces of {report['split']}: {how}.")
+    rows = [
+        {"figure": name, **{column: _decimals(report[column][name]) for column in COLUMNS}, "what": meaning}
+        for name, meaning in MEANINGS.items()
+    ]
+    print_rows(rows, as_json)
+
+
+def _decimals(number: float | None) -> str | None:
+    return number if number is None else f"{number:.3f}" if isinstance(number, float) else f"{number:,}"
+
+
+@app.command()
+def onsets(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Chorales from `musegen data chorales`.")],
+    split: Annotated[
+        str | None, typer.Option(metavar="train|valid", help="Which of them.", show_default="valid")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which model.", show_default="coconet-onsets")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well repeated notes are told from held ones, beside a table counted on train.
+
+    Example: musegen evaluate onsets --data chorales
+    """
+    from musegen import api
+
+    with StageProgress("pieces") as progress:
+        report = api.evaluate_onsets(data, **given(split=split, model=model), on_progress=progress.update)
+    if as_json:
+        print_facts(report, as_json)
+        return
+    scored = f"{report['model']} on {report['n_pieces']:,} chorales of {report['split']}"
+    typer.echo(f"{scored}: sixteenths with the pitch of the one before, in voices whose onsets are not known.")
+    print_rows([_in_percent(row) for row in report["figures"]], as_json)
+
+
+def _in_percent(row: Mapping[str, Any]) -> dict[str, object]:
+    shares = {f"{name} %": f"{100 * row[name]:.2f}" for name in ("accuracy", "precision", "recall", "f1")}
+    named = {"onsets known": row["known"], "predictor": row["predictor"]}
+    return {**named, "nats": f"{row['nats']:.4f}", **shares, "n_cells": row["n"]}
 
 
 def _readable(row: Mapping[str, Any]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from musegen.cli import bench, compose, data, doctor, evaluate, score, show, sound, train
+from musegen.cli import bench, compose, data, doctor, evaluate, harmonize, score, show, sound, train
 from musegen.errors import MusegenError
 from musegen.version import __version__
 
@@ -57,6 +57,9 @@ def musegen(
 
 app.command("compose")(compose.compose)
 app.command("continue")(compose.continue_)
+app.command("harmonize")(harmonize.harmonize)
+app.command("infill")(harmonize.infill)
+app.command("chorale")(harmonize.chorale)
 app.command("models")(show.models)
 app.command("composers")(show.composers)
 app.command("instruments")(show.instruments)

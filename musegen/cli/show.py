@@ -1,13 +1,12 @@
 """Commands that show what there is: models, names, and what is in a file."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from musegen.cli.arguments import ScoreFile
+from musegen.cli.arguments import ScoreFile, bar_span, given
 from musegen.cli.output import AsJson, print_facts, print_rows
-from musegen.errors import InputError
 
 
 def models(as_json: AsJson = False) -> None:
@@ -76,12 +75,5 @@ def plot(
     """
     from musegen import api
 
-    options: dict[str, Any] = {} if rows is None else {"rows": rows}
-    if bars is not None:
-        first, dash, last = bars.partition("-")
-        last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal()):
-            raise InputError(f"--bars must be FIRST-LAST, such as 9-24, or one bar, got {bars!r}")
-        options["bars"] = (int(first), int(last))
-    api.plot(file, out, **options)
+    api.plot(file, out, **given(rows=rows, bars=bar_span(bars)))
     typer.echo(out)

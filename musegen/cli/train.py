@@ -13,6 +13,9 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="Change a setting, such as train.steps=100.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="PATH", help="What to train on: short for --set task.data=PATH.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run into this folder stopped.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run; runs/RECIPE if left out.")
@@ -21,11 +24,11 @@ def train(
 ) -> None:
     """Train a model.
 
-    Example: musegen train muse-small --set task.data=shards --out runs/muse-small
+    Example: musegen train muse-small --data shards --out runs/muse-small
     """
     from musegen import api
 
-    print_facts(api.train(recipe, settings or [], resume=resume, out=out), as_json)
+    print_facts(api.train(recipe, settings or [], data=data, resume=resume, out=out), as_json)
 
 
 def export(

@@ -43,8 +43,28 @@ def write(score: Score, path: str | os.PathLike[str]) -> None:
 
         write_atomically(path, to_mxl(score) if suffix == ".mxl" else to_musicxml(score).encode())
     else:
-        known = ", ".join((*MIDI_SUFFIXES, *NOTATION_SUFFIXES))
-        raise InputError(f"the name of a score file must end in one of {known}, got {str(path)!r}")
+        raise _unknown_suffix(path)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Looks whether a score can be written there, before any work is done for it.
+
+    Raises:
+        ScoreFileError: its folder does not exist, or it is a folder.
+        InputError: its name ends otherwise than a score file's.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (*MIDI_SUFFIXES, *NOTATION_SUFFIXES):
+        raise _unknown_suffix(path)
+    if not path.parent.is_dir():
+        raise ScoreFileError(path, f"the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise ScoreFileError(path, "is a folder")
+
+
+def _unknown_suffix(path: str | os.PathLike[str]) -> InputError:
+    known = ", ".join((*MIDI_SUFFIXES, *NOTATION_SUFFIXES))
+    return InputError(f"the name of a score file must end in one of {known}, got {str(path)!r}")
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:

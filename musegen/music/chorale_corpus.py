@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from musegen.errors import DataError, InputError
+from musegen.midi.engraving.spelling import estimate_key
 from musegen.music.chorales import N_VOICES, SILENCE, STEPS_PER_BEAT, VOICES, Grid, Mask, to_cells
 from musegen.train.shards import Item, Shards, prepare
 
@@ -23,12 +24,6 @@ VERSION = 1
 
 _N_INTERVALS = 6  # in a row of one voice: what two editions of a chorale share
 _SAME = 0.5  # share of them from which two are the same chorale; of those that are, the least is 0.65, of others 0.28
-
-# How well each degree of a key fits it, from the tonic up (Krumhansl 1990, table 2.1).
-_PROFILES = {
-    "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
-    "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,11 +134,9 @@ def _bars(part: Any, n_steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
 
 def find_key(grid: Grid) -> tuple[int, str]:
     """Returns the pitch class of the tonic and the mode whose profile fits a grid best (Krumhansl 1990, chapter 4)."""
-    classes = np.bincount(grid[grid != SILENCE] % 12, minlength=12)
-    if not classes.any():
-        return 0, "major"
-    keys = [(tonic, mode) for mode in _PROFILES for tonic in range(12)]
-    return max(keys, key=lambda key: np.corrcoef(np.roll(classes, -key[0]), _PROFILES[key[1]])[0, 1])
+    pitches = grid[grid != SILENCE]
+    key = estimate_key(pitches, np.ones(len(pitches)))
+    return (7 * key.sharps + 9 * key.is_minor) % 12, "minor" if key.is_minor else "major"
 
 
 # --- A prepared folder

@@ -80,6 +80,13 @@ def _parallels(chords: Grid, interval: int) -> list[tuple[int, int, int]]:
     return found
 
 
+def parallels_into(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns how many parallel fifths and octaves lead into each sixteenth (T,), and where the chords begin (n,)."""
+    starts = np.flatnonzero(np.append(True, (np.diff(grid, axis=0) != 0).any(1)))
+    chords = [chord + 1 for interval in (_FIFTH, 0) for chord, _, _ in _parallels(grid[starts], interval)]
+    return np.bincount(starts[chords], minlength=len(grid)), starts
+
+
 def _hidden(chords: Grid, interval: int) -> NDArray[np.bool_]:
     """Returns where soprano and bass move in one direction into a perfect interval, the soprano by more than a tone."""
     apart, _ = _apart(chords, 0, N_VOICES - 1)
@@ -163,19 +170,22 @@ def distances(grids: Sequence[Grid], others: Sequence[Grid]) -> dict[str, float]
 # --- What is copied
 
 
-def longest_copy(grid: Grid, others: Iterable[Grid]) -> int:
-    """Returns the longest passage of a chorale, in sixteenths, that is in another in all four voices, in any key."""
-    frames = _relative(grid)
-    known = [_relative(other) for other in others]
-    low, high = 0, len(frames)
-    while low < high:  # a passage that is copied has parts that are: search by halving
-        length = (low + high + 1) // 2
-        passages = set(_passages(frames, length))
-        if any(not passages.isdisjoint(_passages(other, length)) for other in known):
-            low = length
-        else:
-            high = length - 1
-    return low + 1 if low else 0
+def longest_copies(grids: Iterable[Grid], others: Iterable[Grid]) -> list[int]:
+    """Returns the longest passage of each chorale, in sixteenths, that is in another in all four voices, in any key."""
+    names: dict[bytes, int] = {}
+    known = [-1]  # between two chorales, and before the first: like no sixteenth of any
+    for other in others:
+        known += [names.setdefault(frame, len(names)) for frame in _relative(other)] + [-1]
+    return [_longest_run([names.get(frame, -2) for frame in _relative(grid)], np.array(known)) for grid in grids]
+
+
+def _longest_run(frames: Sequence[int], known: NDArray[np.int64]) -> int:
+    """Returns how many sixteenths the longest common run of moves joins; 0 if there is none."""
+    length, longest = np.zeros(len(known), dtype=np.int64), 0  # of the runs that end at each place of what is known
+    for frame in frames:
+        length[1:] = (length[:-1] + 1) * (known[1:] == frame)
+        longest = max(longest, int(length.max()))
+    return longest + 1 if longest else 0
 
 
 def _relative(grid: Grid) -> list[bytes]:
@@ -184,7 +194,3 @@ def _relative(grid: Grid) -> list[bytes]:
     both = np.hstack([grid[:-1], grid[1:]])
     moved = np.where(both == SILENCE, 127, both - reference[:-1, None])
     return [frame.astype(np.int8).tobytes() for frame in moved]
-
-
-def _passages(frames: list[bytes], length: int) -> Iterable[bytes]:
-    return (b"".join(frames[start : start + length]) for start in range(len(frames) - length + 1))

@@ -1,8 +1,11 @@
 """What Coconet is trained on: crops of chorales with some of their cells masked."""
 
 import dataclasses
+import hashlib
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from musegen.errors import DataError
+from musegen.midi.formats import MIDI_SUFFIXES, NOTATION_SUFFIXES
+from musegen.midi.score import Score
 from musegen.music.chorales import (
     N_VOICES,
     OUTSIDE,
@@ -26,11 +31,16 @@ from musegen.music.chorales import (
     with_ends,
 )
 from musegen.music.coconet import Coconet, CoconetConfig
+from musegen.music.voices import grid_of
 from musegen.train.recipe import Positive, Range
+from musegen.train.shards import Item, prepare
 from musegen.train.task import OptimizerConfig, Phase, Task
 
 Share = Annotated[float, Range(0.0, 1.0)]
 
+_SUFFIXES = (*MIDI_SUFFIXES, *NOTATION_SUFFIXES, ".abc", ".krn")
+_FEW = 64  # files that are read before other processes would have started
+_N_NAMED = 5  # scores left out that are named
 _HORIZON = 8.0  # cells over which the weight of what follows falls by e, when what follows is masked
 
 
@@ -39,7 +49,8 @@ class CoconetTaskConfig:
     """What Coconet is trained on, and how.
 
     Args:
-        data: chorales in the format of Coconet's JSON, with a train and a valid split.
+        data: chorales in the format of Coconet's JSON, with a train and a valid split; or a folder of scores in four
+            parts, for which see `read_folder`.
         batch_size: crops a batch.
         n_beats: length of a crop.
         chronological: share of crops in which all that follows some cell is masked.
@@ -74,7 +85,7 @@ class CoconetTask(Task):
     def __init__(self, model_config: CoconetConfig, config: CoconetTaskConfig):
         self.config = config
         self.model_config = model_config
-        splits = read_chorales(config.data)
+        splits = read_folder(config.data) if config.data.is_dir() else read_chorales(config.data)
         for name in ("train", "valid"):
             if name not in splits:
                 raise DataError(f"{config.data} has no {name} split")
@@ -123,9 +134,8 @@ class CoconetTask(Task):
         """
         rng = np.random.default_rng(0)
         totals, n_cells = np.zeros(2), 0
-        for grid in self.valid:
+        for grid, shares in zip(self.valid, spread_shares(len(self.valid), self.config.n_valid, rng), strict=True):
             cells = with_ends(to_cells(grid))
-            shares = (np.arange(self.config.n_valid) + rng.random(self.config.n_valid)) / self.config.n_valid
             random = np.stack([random_mask(cells, float(share), rng) for share in shares])
             found = self._nats(cells, random, random / random.sum((1, 2), keepdims=True))
             later = [chronological_mask(cells, float(share)) for share in shares]
@@ -145,6 +155,46 @@ class CoconetTask(Task):
         """Returns what a checkpoint says of itself: its shape, the voices and their ranges."""
         voices = {voice: list(limits) for voice, limits in zip(VOICES, RANGES, strict=True)}
         return {"family": "coconet", "model": dataclasses.asdict(self.model_config), "voices": voices}
+
+
+def read_folder(folder: Path, n_workers: int | None = None) -> dict[str, list[Grid]]:
+    """Reads the scores of a folder and of those inside it; what is no four-part music is named in a warning.
+
+    A tenth of them, one at least, is held out. Which ones depends on what is in them alone, so that copies of one score
+    are never on both sides.
+
+    Args:
+        folder: score files of any format that `Score.read` knows.
+        n_workers: processes; None for one a core, or for this one alone if there are few files.
+
+    Returns:
+        Grids (T, 4) of "train" and "valid".
+
+    Raises:
+        DataError: fewer than two different scores can be used.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise DataError(f"{folder} holds no score files; their names end in one of {', '.join(_SUFFIXES)}")
+    with TemporaryDirectory() as made:
+        shards = prepare(files, read_grid, made, n_workers=n_workers or (1 if len(files) < _FEW else None))
+        grids = [np.array(shards.array(index, "grid")).reshape(-1, N_VOICES) for index in range(len(shards))]
+    reasons = [f"{Path(failure.item).name}: {failure.reason.partition(': ')[2]}" for failure in shards.failures]
+    different = {hashlib.sha256(grid.tobytes()).hexdigest(): grid for grid in grids}
+    if len(different) < 2:
+        why = f"; {reasons[0]}" if reasons else ""
+        raise DataError(f"{folder} must hold two different scores in four parts or more, got {len(different)}{why}")
+    if reasons:
+        named = "; ".join(reasons[:_N_NAMED]) + ("; ..." if len(reasons) > _N_NAMED else "")
+        warnings.warn(f"{len(reasons)} of {len(files)} scores are left out: {named}", stacklevel=2)
+    ordered = [different[key] for key in sorted(different)]
+    n_valid = max(1, len(ordered) // 10)
+    return {"train": ordered[n_valid:], "valid": ordered[:n_valid]}
+
+
+def read_grid(item: Item) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Reads the grid of one score: the work of `prepare`."""
+    return {}, {"grid": grid_of(Score.read(item)).astype(np.int64).ravel()}
 
 
 def crop(cells: Grid, n_beats: int, rng: np.random.Generator) -> Grid:
@@ -173,6 +223,17 @@ def random_mask(cells: Grid, share: float, rng: np.random.Generator) -> Mask:
     mask = np.zeros(cells.size, dtype=bool)
     mask[rng.choice(inside, int(share * len(inside)) + 1, replace=False)] = True
     return mask.reshape(cells.shape)
+
+
+def spread_shares(n_pieces: int, n_masks: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draws the shares of cells to mask: (n_pieces, n_masks), each piece one in each nth of the range.
+
+    In each of these the pieces spread evenly: nearly all is masked in a few of them, where a cell costs three times the
+    mean, and independent draws would say more of how many these are than of the model.
+    """
+    places = rng.permuted(np.tile(np.arange(n_pieces), (n_masks, 1)), axis=1).T
+    within = (places + rng.random(places.shape)) / n_pieces
+    return (np.arange(n_masks) + within) / n_masks
 
 
 def chronological_mask(cells: Grid, share: float) -> tuple[Mask, NDArray[np.float64]]:

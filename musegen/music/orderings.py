@@ -44,7 +44,7 @@ N_CELLS = 6000  # that figures are measured on unless all are asked for
 
 _N_ORDERS = 5  # that the mixture averages over, as in the published code
 _N_ROWS = 8  # masks of a piece side by side
-_MIN_ROUNDS = 8  # before a standard error is trusted
+_MIN_DIFFERENCES = 64  # between draws of one kind, before a standard error is trusted
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,12 @@ def predictor(model: Coconet) -> Predict:
     """Returns the predictions of a model in eval mode, for whole pieces without their ends."""
     device = next(model.parameters()).device
 
-    @torch.no_grad()
     def predict(cells: Grid, masks: Mask) -> Floats:
         n_steps = cells.shape[1]
         rows = np.stack([with_ends(row) for row in cells])
         before, behind = STEPS_PER_BEAT, rows.shape[1] - STEPS_PER_BEAT - n_steps
         padded = np.pad(masks, ((0, 0), (before, behind), (0, 0)))
-        logits = model(torch.from_numpy(rows).to(device), torch.from_numpy(padded).to(device))
+        logits = model.predict(torch.from_numpy(rows).to(device), torch.from_numpy(padded).to(device))
         return logits[:, before : before + n_steps].double().log_softmax(-1).cpu().numpy()
 
     return predict
@@ -130,24 +129,33 @@ def notewise_random(
 ) -> Figure:
     """Estimates the mean over all orders without bias: k uniform in 1 to n, k random cells masked, mean over these.
 
-    A round draws one mask of each piece, the shares of masked cells spread evenly over the pieces. Rounds are
-    independent; they go on until the standard error of their mean is `se`.
+    A round draws eight masks of each piece, one with a share of masked cells in each eighth, so that neither pieces nor
+    shares add to the error: the standard error is from what differs between rounds within a piece and an eighth. Rounds
+    go on until it is `se`.
     """
     sizes = np.array([piece.size for piece in pieces])
-    rounds: list[float] = []
-    n_cells, n_needed = 0, _MIN_ROUNDS
+    rounds: list[Floats] = []
+    n_cells, n_needed = 0, 1 + math.ceil(_MIN_DIFFERENCES / (len(pieces) * _N_ROWS))
     while len(rounds) < n_needed:
-        shares = np.stack([_spread(len(pieces), rng) for _ in range(_N_ROWS)])
-        found = np.zeros(shares.shape)
+        found = np.zeros((len(pieces), _N_ROWS))
         for index, piece in enumerate(pieces):
-            masks = np.stack([_random_mask(piece, share, rng) for share in shares[:, index]])
+            shares = (np.arange(_N_ROWS) + rng.random(_N_ROWS)) / _N_ROWS
+            masks = np.stack([_random_mask(piece, share, rng) for share in shares])
             nats = _nats(predict(_rows(piece, masks), masks), piece)
-            found[:, index] = (nats * masks).sum((1, 2)) / masks.sum((1, 2))
+            found[index] = (nats * masks).sum((1, 2)) / masks.sum((1, 2))
             n_cells += int(masks.sum())
-        rounds += (found @ sizes / sizes.sum()).tolist()
-        n_needed = max(_MIN_ROUNDS, math.ceil(np.var(rounds, ddof=1) / se**2))
-        tell(len(rounds), max(n_needed, len(rounds)))
-    return Figure(float(np.mean(rounds)), _standard_error(rounds), n_cells)
+            tell(len(rounds) * len(pieces) + index + 1, n_needed * len(pieces))
+        rounds.append(found)
+        if len(rounds) > 1:
+            n_needed = max(n_needed, math.ceil(len(rounds) * (_stratified_error(rounds, sizes) / se) ** 2))
+    nats = float(np.mean(rounds, axis=(0, 2)) @ sizes / sizes.sum())
+    return Figure(nats, _stratified_error(rounds, sizes), n_cells)
+
+
+def _stratified_error(rounds: Sequence[Floats], sizes: NDArray[np.int64]) -> float:
+    """Returns the standard error of the mean of rounds (pieces, shares), in each of which every entry is drawn anew."""
+    variances = np.var(rounds, axis=0, ddof=1).sum(1) / (len(rounds) * _N_ROWS**2)
+    return float(math.sqrt(variances @ (sizes / sizes.sum()) ** 2))
 
 
 def random_order(predict: Predict, piece: Grid, rng: np.random.Generator) -> float:
@@ -246,11 +254,6 @@ def _random_mask(piece: Grid, share: float, rng: np.random.Generator, with_cell:
     mask = np.zeros(piece.size, dtype=bool)
     mask[cells[:size]] = True
     return mask.reshape(piece.shape)
-
-
-def _spread(n: int, rng: np.random.Generator) -> Floats:
-    """Returns n numbers in [0, 1), one in each nth part, in random order; each by itself is uniform."""
-    return (rng.permutation(n) + rng.random(n)) / n
 
 
 def _places(sizes: Sequence[int], n: int | None, rng: np.random.Generator) -> Iterator[tuple[int, NDArray[np.int64]]]:

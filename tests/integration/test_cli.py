@@ -21,6 +21,9 @@ COMMANDS = [
     [],
     ["compose"],
     ["continue"],
+    ["harmonize"],
+    ["infill"],
+    ["chorale"],
     ["models"],
     ["composers"],
     ["instruments"],
@@ -34,6 +37,7 @@ COMMANDS = [
     ["bench"],
     ["bench", "midi"],
     ["bench", "fuzz"],
+    ["bench", "sampler"],
     ["train"],
     ["export"],
     ["data"],
@@ -42,6 +46,7 @@ COMMANDS = [
     ["evaluate"],
     ["evaluate", "muse"],
     ["evaluate", "coconet"],
+    ["evaluate", "chorales"],
 ]
 
 
@@ -72,7 +77,13 @@ def test_help_repeats_the_defaults_of_the_api():
     evaluate = commands["evaluate"].commands
     verbs = [(commands["compose"], api.compose), (commands["continue"], api.continue_score)]
     verbs += [(evaluate["muse"], api.evaluate_muse), (evaluate["coconet"], api.evaluate_coconet)]
+    verbs.append((evaluate["chorales"], api.evaluate_chorales))
     verbs.append((commands["render"], api.render))
+    verbs += [
+        (commands["harmonize"], api.harmonize),
+        (commands["infill"], api.infill),
+        (commands["chorale"], api.chorale),
+    ]
     for command, verb in verbs:
         shown = {p.name: p.show_default for p in command.params if isinstance(p.show_default, str)}
         defaults = {name: str(p.default) for name, p in inspect.signature(verb).parameters.items()}

@@ -57,6 +57,17 @@ def notes(start: list[int], duration: list[int], pitch: list[int]) -> Notes:
     return Notes(start, duration, pitch, [80] * len(start))
 
 
+def chorale() -> Score:
+    """Four voices with a pick-up in a key with flats, as `harmonize` writes them."""
+    voices = [("soprano", 67, 1), ("alto", 63, 2), ("tenor", 58, 1), ("bass", 51, 4)]
+    tracks = []
+    for name, pitch, beats in voices:
+        start = [0, *range(480, 17 * 480, 480 * beats)]
+        duration = [480, *[480 * beats] * (16 // beats)]
+        tracks.append(Track(name, 52, False, notes(start, duration, [pitch + i % 3 for i in range(len(start))])))
+    return Score(480, tuple(tracks), meters=Meters([0, 480], [1, 4], [4, 4]), keys=Keys([0], [-3], [0]))
+
+
 def quartet() -> Score:
     """Four parts with a pick-up, triplets, a change of meter and key, ties over bar lines, and words."""
     start = np.array([0, 480, 960, 1120, 1280, 1440, 1680, 2160, 2400, 3840])
@@ -92,7 +103,7 @@ def drums() -> Score:
     return Score(480, (track, bass), name="Groove & more")
 
 
-@pytest.mark.parametrize("make", [quartet, piano, drums])
+@pytest.mark.parametrize("make", [quartet, piano, drums, chorale])
 def test_musescore_hears_what_we_wrote(tmp_path, make):
     score = make()
     score.write(tmp_path / "ours.musicxml")
@@ -109,6 +120,19 @@ def test_musescore_writes_back_what_it_read(tmp_path):
     assert heard(theirs) == heard(score)
     assert [key.sharps for key in theirs.keys] == [-3, 0]
     assert [(meter.numerator, meter.denominator) for meter in theirs.meters] == [(1, 4), (4, 4), (3, 4)]
+
+
+def test_musescore_reads_four_voices_on_two_staves(tmp_path):
+    score = chorale()
+    score.write(tmp_path / "ours.musicxml")
+    theirs = Score.read(convert(tmp_path / "ours.musicxml", tmp_path / "theirs.musicxml"))
+    assert [track.name.lower() for track in theirs.tracks] == [track.name for track in score.tracks]
+    for ours, track in zip(score.tracks, theirs.tracks, strict=True):
+        scale = theirs.ticks_per_quarter // 24
+        assert [(n.start_ticks // scale, n.pitch) for n in track.notes] == [
+            (n.start_ticks // 20, n.pitch) for n in ours.notes
+        ]
+    assert [key.sharps for key in theirs.keys] == [-3]
 
 
 def test_musescore_prints_a_page_and_opens_our_midi(tmp_path):

@@ -1,5 +1,6 @@
 """Notes on staves: which hand plays a note, which clef a staff has, and the two voices on it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -31,6 +32,9 @@ TREBLE, BASS, ALTO = Clef("G", 2), Clef("F", 4, middle=50), Clef("C", 3, middle=
 TREBLE_8, BASS_8 = Clef("G", 2, -1, 59), Clef("F", 4, -1, 38)
 PERCUSSION = Clef("percussion", 2)
 
+CHOIR = ("soprano", "alto", "tenor", "bass")
+"""The voices of a closed score, from the top."""
+
 _HAND_SPAN = 14
 """Semitones that a hand reaches."""
 
@@ -43,6 +47,20 @@ _BY_CLASS = {
     "acoustic-bass": BASS_8, "electric-bass": BASS_8, "synth-bass": BASS_8, "contrabass": BASS_8,
     "viola": ALTO, "timpani": BASS, "tuba": BASS, "drums": PERCUSSION,
 }  # fmt: skip
+
+
+def choir_of(tracks: Sequence[Track]) -> tuple[int, ...]:
+    """Finds the tracks that are written as a closed score: soprano and alto on one staff, tenor and bass on another.
+
+    Returns:
+        The places of the tracks that are named after the voices (the whole name, in any case), from the soprano down;
+        nothing where a voice has no pitched track or several, or all four are silent.
+    """
+    names = ["" if track.is_drum else track.name.strip().lower() for track in tracks]
+    if any(names.count(voice) != 1 for voice in CHOIR):
+        return ()
+    places = tuple(names.index(voice) for voice in CHOIR)
+    return places if any(len(tracks[place].notes) for place in places) else ()
 
 
 def is_keyboard(track: Track) -> bool:

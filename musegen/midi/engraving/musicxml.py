@@ -3,22 +3,20 @@
 import io
 import zipfile
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from musegen.midi.engraving.layout import BASS, TREBLE, Clef, is_keyboard
-from musegen.midi.engraving.note_elements import NoteWriter, add_text, clean, instrument_id
+from musegen.midi.engraving.layout import Clef
+from musegen.midi.engraving.note_elements import NoteWriter, add_text, clean
+from musegen.midi.engraving.part_list import part_list
 from musegen.midi.engraving.parts import Part, Sheet, sheet_of
-from musegen.midi.engraving.percussion import drum_name
 from musegen.midi.engraving.rhythm import UNITS, Bar
 from musegen.midi.engraving.symbols import Symbol, symbols
-from musegen.midi.instruments import INSTRUMENTS, class_of
-from musegen.midi.notation.midi_instruments import name_programs
-from musegen.midi.score import DRUM_CHANNEL, Key, Score, TextKind
+from musegen.midi.notation.midi_instruments import name_players, name_programs
+from musegen.midi.notation.staves import FERMATA
+from musegen.midi.score import Key, Score, Text, TextKind
 
 if TYPE_CHECKING:
     import music21.stream
@@ -31,12 +29,6 @@ _CONTAINER = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<container><rootfiles><rootfile full-path="score.musicxml" '
     'media-type="application/vnd.recordare.musicxml+xml"/></rootfiles></container>\n'
 )
-_ABBREVIATIONS = {
-    "piano": "Pno.", "harpsichord": "Hpsd.", "violin": "Vln.", "viola": "Vla.", "cello": "Vc.", "contrabass": "Cb.",
-    "flute": "Fl.", "clarinet": "Cl.", "bassoon": "Bsn.", "horn": "Hn.", "trumpet": "Tpt.", "trombone": "Tbn.",
-    "strings": "Str.", "acoustic-guitar": "Gtr.", "electric-guitar": "E. Gtr.", "electric-bass": "E. Bass",
-    "saxophone": "Sax.", "timpani": "Timp.", "choir": "Ch.", "drums": "Dr.",
-}  # fmt: skip
 _LONGEST_MARKER = 40  # letters: "Coda" belongs on paper, and what a program says about itself does not
 _SHOWN_TEMPO_CHANGE, _SHOWN_TEMPO_QUARTERS = 0.12, 4
 
@@ -79,6 +71,7 @@ def to_music21(score: Score) -> "music21.stream.Score":
     for part, element in zip(stream.parts, root.findall("part"), strict=False):
         _name_drums(part, element)
     name_programs(stream, root)
+    name_players(stream, root)
     return stream
 
 
@@ -104,105 +97,11 @@ def _score_element(score: Score, sheet: Sheet) -> Element:
     add_text(encoding, "software", "musegen")
     SubElement(encoding, "supports", element="accidental", type="yes")
     SubElement(encoding, "supports", element="beam", type="yes")
-    part_list = SubElement(root, "part-list")
-    braces = _braces(sheet.parts)
-    channels, names = _channels(sheet.parts), _names(sheet.parts)
-    for place, part in enumerate(sheet.parts):
-        if place in braces:
-            group = SubElement(part_list, "part-group", type="start", number="1")
-            add_text(group, "group-symbol", "brace")
-            add_text(group, "group-barline", "yes")
-        _score_part(part_list, part, place, channels[place], names[place])
-        if place - 1 in braces:
-            SubElement(part_list, "part-group", type="stop", number="1")
+    root.append(part_list(sheet.parts))
     for place, part in enumerate(sheet.parts):
         element = SubElement(root, "part", id=f"P{place + 1}")
         _write_part(element, score, sheet, part, place)
     return root
-
-
-def _braces(parts: Sequence[Part]) -> set[int]:
-    """Returns the parts that are the right hand of a keyboard player whose left hand is the next part."""
-    n_playing = Counter(part.track.program for part in parts if is_keyboard(part.track))
-    return {
-        place
-        for place, (upper, lower) in enumerate(pairwise(parts))
-        if (*upper.clefs, *lower.clefs) == (TREBLE, BASS)
-        and upper.track.program == lower.track.program
-        and n_playing[upper.track.program] == 2
-    }
-
-
-def _channels(parts: Sequence[Part]) -> list[int]:
-    """Returns each part's MIDI channel, 0..15."""
-    melodic = [channel for channel in range(16) if channel != DRUM_CHANNEL]
-    channels, n_melodic = [], 0
-    for part in parts:
-        own = DRUM_CHANNEL if part.track.is_drum else melodic[n_melodic % len(melodic)]
-        n_melodic += not part.track.is_drum
-        channels.append(own)
-    return channels
-
-
-def _names(parts: Sequence[Part]) -> list[tuple[str, str]]:
-    """Returns each part's name and its abbreviation; instruments without a name of their own are numbered."""
-    classes = [INSTRUMENTS[class_of(part.track.program, part.track.is_drum)].name for part in parts]
-    unnamed = Counter(kind for kind, part in zip(classes, parts, strict=True) if not clean(part.track.name))
-    seen: Counter[str] = Counter()
-    names = []
-    for kind, part in zip(classes, parts, strict=True):
-        own, instrument = clean(part.track.name)[:60], kind.replace("-", " ").capitalize()
-        if own.lower() == instrument.lower():
-            names.append((own, _ABBREVIATIONS.get(kind, own)))
-            continue
-        if own:
-            names.append((own, _short(own)))
-            continue
-        seen[kind] += 1
-        number = f" {seen[kind]}" if unnamed[kind] > 1 else ""
-        names.append((instrument + number, _ABBREVIATIONS.get(kind, f"{instrument[:4].rstrip()}.") + number))
-    return _told_apart(names)
-
-
-def _told_apart(names: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Numbers the abbreviations that several differently named parts would share."""
-    shared = Counter(short for _, short in set(names))
-    seen: Counter[str] = Counter()
-    told = []
-    for name, short in names:
-        seen[short] += 1
-        told.append((name, f"{short} {seen[short]}" if shared[short] > 1 else short))
-    return told
-
-
-def _short(name: str) -> str:
-    """Returns an abbreviation of a name that keeps its number: "P. 18" for "Part 18"."""
-    *words, last = name.split()
-    if not last.isdecimal() or not words:
-        words, last = name.split(), ""
-    initials = " ".join(f"{word[0]}." for word in words)
-    stem = " ".join(words)
-    if len(stem) > 6:
-        stem = initials if len(words) in (2, 3) and len(initials) <= 6 else f"{stem[:4].rstrip()}."
-    return f"{stem} {last}".rstrip()
-
-
-def _score_part(part_list: Element, part: Part, place: int, channel: int, name: tuple[str, str]) -> None:
-    track, part_id = part.track, f"P{place + 1}"
-    element = SubElement(part_list, "score-part", id=part_id)
-    add_text(element, "part-name", name[0])
-    add_text(element, "part-abbreviation", name[1])
-    drums: list[int] = sorted(set(part.pitch.tolist())) if track.is_drum else []
-    instrument = INSTRUMENTS[class_of(track.program, track.is_drum)].name.replace("-", " ").capitalize()
-    for pitch in drums or [None]:
-        heard = SubElement(element, "score-instrument", id=instrument_id(part_id, pitch))
-        add_text(heard, "instrument-name", instrument if pitch is None else drum_name(pitch))
-    for pitch in drums or [None]:
-        midi = SubElement(element, "midi-instrument", id=instrument_id(part_id, pitch))
-        add_text(midi, "midi-channel", channel + 1)
-        add_text(midi, "midi-program", track.program + 1)
-        if pitch is not None:
-            add_text(midi, "midi-unpitched", pitch + 1)
 
 
 # Bars -----------------------------------------------------------------------------------------------------------------
@@ -214,8 +113,8 @@ def _write_part(element: Element, score: Score, sheet: Sheet, part: Part, place:
     for staff in range(len(part.clefs)):
         for voice in (0, 1):
             notes = ((part.staff == staff) & (part.voice == voice)).nonzero()[0].tolist()
-            streams.append((staff, voice, list(symbols(notes, start, end, sheet.bars, is_drum=part.track.is_drum))))
-    writer = NoteWriter(part, f"P{place + 1}", _lyrics(part))
+            streams.append((staff, voice, list(symbols(notes, start, end, sheet.bars, is_drum=part.is_drum))))
+    writer = NoteWriter(part, f"P{place + 1}", _lyrics(part), _fermatas(part))
     directions = _directions(score, sheet) if place == 0 else {}
     has_pickup = _has_pickup(sheet.bars)
     key = sheet.keys[0]
@@ -228,7 +127,7 @@ def _write_part(element: Element, score: Score, sheet: Sheet, part: Part, place:
         _attributes(measure, sheet, part, index)
         measure.extend(directions.get(index, []))
         written = [(staff, voice, bars[index]) for staff, voice, bars in streams]
-        _write_bar(measure, bar, written, writer, key)
+        _write_bar(measure, bar, written, writer, key, is_closed_score=part.is_closed_score)
 
 
 def _has_pickup(bars: Sequence[Bar]) -> bool:
@@ -239,19 +138,26 @@ def _has_pickup(bars: Sequence[Bar]) -> bool:
     return (is_other and first.length < second.length) or first.length < first.full_length
 
 
+def _meter_on_paper(bars: Sequence[Bar], index: int) -> tuple[int, int]:
+    """Returns the time signature that a bar stands under: a pick-up is a short bar of the meter that follows."""
+    bar = bars[1] if index == 0 and _has_pickup(bars) else bars[index]
+    return bar.numerator, bar.denominator
+
+
 def _attributes(measure: Element, sheet: Sheet, part: Part, index: int) -> None:
-    bar, before = sheet.bars[index], sheet.bars[index - 1] if index else None
+    before = sheet.bars[index - 1] if index else None
     attributes = Element("attributes")
     if before is None:
         add_text(attributes, "divisions", UNITS)
-    if index in sheet.keys and not part.track.is_drum:
+    if index in sheet.keys and not part.is_drum:
         key = SubElement(attributes, "key")
         add_text(key, "fifths", sheet.keys[index].sharps)
         add_text(key, "mode", "minor" if sheet.keys[index].is_minor else "major")
-    if before is None or (bar.numerator, bar.denominator) != (before.numerator, before.denominator):
+    meter = _meter_on_paper(sheet.bars, index)
+    if before is None or meter != _meter_on_paper(sheet.bars, index - 1):
         time = SubElement(attributes, "time")
-        add_text(time, "beats", bar.numerator)
-        add_text(time, "beat-type", bar.denominator)
+        add_text(time, "beats", meter[0])
+        add_text(time, "beat-type", meter[1])
     if before is None:
         if len(part.clefs) > 1:
             add_text(attributes, "staves", len(part.clefs))
@@ -272,15 +178,23 @@ def _clef(attributes: Element, clef: Clef, staff: int | None) -> None:
 
 
 def _write_bar(
-    measure: Element, bar: Bar, written: list[tuple[int, int, list[Symbol]]], writer: "NoteWriter", key: Key
+    measure: Element,
+    bar: Bar,
+    written: list[tuple[int, int, list[Symbol]]],
+    writer: "NoteWriter",
+    key: Key,
+    *,
+    is_closed_score: bool,
 ) -> None:
     at = bar.start
     for staff in sorted({staff for staff, _, _ in written}):
         upper, lower = (line for s, _, line in written if s == staff)
-        if lower and not upper:
+        if is_closed_score:
+            lower = lower or [Symbol(bar.start, bar.end)]
+        elif lower and not upper:
             upper, lower = lower, []
         upper = upper or [Symbol(bar.start, bar.end)]
-        writer.begin(staff, [*upper, *lower], key)
+        writer.begin(upper, lower, key)
         for voice, line in enumerate((upper, lower)):
             if not line:
                 continue
@@ -294,18 +208,43 @@ def _write_bar(
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
+def is_fermata(text: Text) -> bool:
+    """Whether a text of a track is the fermata of the note that begins there."""
+    return text.kind is TextKind.MARKER and clean(text.text).lower() == FERMATA
+
+
+def _notes_at(part: Part) -> dict[tuple[int, int], list[int]]:
+    """Returns the notes of a part that start at each (place of the track, tick), from the lowest up."""
+    found: dict[tuple[int, int], list[int]] = {}
+    owner, source, pitch = part.owner.tolist(), part.source.tolist(), part.pitch.tolist()
+    ticks = [track.notes.start_ticks for track in part.tracks]
+    for note in sorted(range(len(pitch)), key=pitch.__getitem__):
+        found.setdefault((owner[note], int(ticks[owner[note]][source[note]])), []).append(note)
+    return found
+
+
 def _lyrics(part: Part) -> dict[int, str]:
     """Returns what is sung on each note of a part."""
-    by_tick: dict[int, int] = {}
-    ticks = part.track.notes.start_ticks[part.source].tolist()
-    for note in sorted(range(len(ticks)), key=part.pitch.tolist().__getitem__):
-        by_tick[ticks[note]] = note
+    notes = _notes_at(part)
     found: dict[int, list[str]] = {}
-    for text in part.track.texts:
-        syllable = clean(text.text)
-        if text.kind is TextKind.LYRIC and syllable and text.start_ticks in by_tick:
-            found.setdefault(by_tick[text.start_ticks], []).append(syllable)
+    for place, track in enumerate(part.tracks):
+        for text in track.texts:
+            syllable, sung = clean(text.text), notes.get((place, text.start_ticks))
+            if text.kind is TextKind.LYRIC and syllable and sung:
+                found.setdefault(sung[-1], []).append(syllable)
     return {note: " ".join(syllables) for note, syllables in found.items()}
+
+
+def _fermatas(part: Part) -> set[int]:
+    """Returns the notes of a part that carry a fermata."""
+    notes = _notes_at(part)
+    return {
+        note
+        for place, track in enumerate(part.tracks)
+        for text in track.texts
+        if is_fermata(text)
+        for note in notes.get((place, text.start_ticks), ())
+    }
 
 
 def _directions(score: Score, sheet: Sheet) -> dict[int, list[Element]]:

@@ -13,6 +13,7 @@ from musegen.midi.engraving.layout import (
     PERCUSSION,
     TREBLE,
     Clef,
+    choir_of,
     clef_for,
     is_keyboard,
     left_hand,
@@ -33,10 +34,10 @@ _FEET = (35, 36, 44)  # the drums that a drummer plays with the feet
 
 @dataclass(frozen=True)
 class Part:
-    """One track on paper; its notes are equally long columns in order of start, pitch and end.
+    """What is written for one player or one choir; its notes are equally long columns in order of start, pitch and end.
 
     Args:
-        track: whose notes these are.
+        tracks: whose notes these are: one track; or soprano, alto, tenor and bass, which are a closed score.
         clefs: of its staves, from the top.
         start: of each note, units.
         end: of each note, units.
@@ -44,10 +45,10 @@ class Part:
         fifths: the name of each note on the line of fifths.
         staff: of each note, from 0 at the top.
         voice: of each note on its staff, 0 or 1.
-        source: the place of each note in the track.
+        source: the place of each note in its track.
     """
 
-    track: Track
+    tracks: tuple[Track, ...]
     clefs: tuple[Clef, ...]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
@@ -56,6 +57,26 @@ class Part:
     staff: NDArray[np.int64]
     voice: NDArray[np.int64]
     source: NDArray[np.int64]
+
+    @property
+    def track(self) -> Track:
+        """Its first track."""
+        return self.tracks[0]
+
+    @property
+    def is_drum(self) -> bool:
+        """Whether its notes are drums."""
+        return self.track.is_drum
+
+    @property
+    def is_closed_score(self) -> bool:
+        """Whether it holds four voices, each of them a voice of its own on one of two staves throughout."""
+        return len(self.tracks) > 1
+
+    @property
+    def owner(self) -> NDArray[np.int64]:
+        """The place of each note's track in `tracks`."""
+        return 2 * self.staff + self.voice if self.is_closed_score else np.zeros(len(self.pitch), np.int64)
 
 
 @dataclass(frozen=True)
@@ -88,10 +109,12 @@ def sheet_of(score: Score) -> Sheet:
     n_bars = int(bar_counts(*args).sum())
     if n_bars > MAX_BARS:
         raise InputError(f"notation holds at most {MAX_BARS:,} bars, the score has {n_bars:,}")
-    tracks = [track for track in score.tracks if len(track.notes)] or list(score.tracks[:1])
+    voices = choir_of(score.tracks)
+    kept = [place for place, track in enumerate(score.tracks) if len(track.notes) or place in voices]
+    tracks = [score.tracks[place] for place in kept] or list(score.tracks[:1])
     tracks = with_lyrics(score, tracks) or [Track("", 0, False, Notes())]
     bars = bars_of(meters, score.ticks_per_quarter, score.end_ticks)
-    parts = [_part(track, tracks, bars, score.ticks_per_quarter) for track in tracks]
+    parts = _parts(tracks, [kept.index(place) for place in voices], bars, score.ticks_per_quarter)
     end = max((int(part.end.max()) for part in parts if len(part.end)), default=0)
     if end > bars[-1].end:
         bars.append(replace(bars[-1], start=bars[-1].end, length=bars[-1].full_length))
@@ -100,9 +123,46 @@ def sheet_of(score: Score) -> Sheet:
     return Sheet(bars, keys, [_spelled(part, bars, keys) for part in parts])
 
 
+def _parts(tracks: list[Track], voices: list[int], bars: list[Bar], ticks_per_quarter: int) -> list[Part]:
+    """Returns the parts of tracks, of which some may be the voices of a closed score."""
+    parts = []
+    for place, track in enumerate(tracks):
+        if voices and place == min(voices):
+            choir = tuple(tracks[voice] for voice in voices)
+            parts.append(_closed_score(choir, bars, ticks_per_quarter))
+        elif place not in voices:
+            parts.append(_part(track, tracks, bars, ticks_per_quarter))
+    return parts
+
+
+def _times(track: Track, ticks_per_quarter: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Returns where the notes of a track start and end, in units."""
+    scale = UNITS / ticks_per_quarter
+    return track.notes.start_ticks * scale, track.notes.end_ticks * scale
+
+
+def _closed_score(choir: tuple[Track, ...], bars: list[Bar], ticks_per_quarter: int) -> Part:
+    """Soprano and alto on the upper staff, tenor and bass on the lower one; what crosses or meets stays apart."""
+    cells, tolerance = cell_starts(bars), _tolerance(ticks_per_quarter)
+    lines = []
+    for place, track in enumerate(choir):
+        start, end, is_exact = quantise(*_times(track, ticks_per_quarter), cells, tolerance)
+        onsets = np.append(np.unique(start), np.iinfo(np.int64).max)
+        # A singer lets a note go when the next begins.
+        sung = np.minimum(end, onsets[np.searchsorted(onsets, start, side="right")])
+        end = np.where(is_exact, end, sung)
+        source = _once(start, end, track.notes.pitch)
+        start, end, pitch = start[source], end[source], track.notes.pitch[source].astype(np.int64)
+        end, zeros = _until_struck_again(start, end, pitch), np.zeros_like(pitch)
+        lines.append((start, end, pitch, zeros, zeros + place // 2, zeros + place % 2, source))
+    start, end, pitch, *others = (np.concatenate(column) for column in zip(*lines, strict=True))
+    order = np.lexsort((end, pitch, start))
+    return Part(choir, (TREBLE, BASS), *(column[order] for column in (start, end, pitch, *others)))
+
+
 def _part(track: Track, tracks: list[Track], bars: list[Bar], ticks_per_quarter: int) -> Part:
-    notes, pitch = track.notes, track.notes.pitch.astype(np.int64)
-    start, end = (ticks * (UNITS / ticks_per_quarter) for ticks in (notes.start_ticks, notes.end_ticks))
+    pitch = track.notes.pitch.astype(np.int64)
+    start, end = _times(track, ticks_per_quarter)
     if track.is_drum:
         return _drum_part(track, start, pitch, bars, ticks_per_quarter)
     staff = np.zeros(len(pitch), np.int64)
@@ -129,10 +189,10 @@ def _part(track: Track, tracks: list[Track], bars: list[Bar], ticks_per_quarter:
     order = order[kept[order]]
     columns = (new_start, new_end, pitch, np.zeros(len(pitch), np.int64), staff, voice)
     start_, end_, pitch_, fifths_, staff_, voice_ = (column[order] for column in columns)
-    return Part(track, clefs, start_, end_, pitch_, fifths_, staff_, voice_, order)
+    return Part((track,), clefs, start_, end_, pitch_, fifths_, staff_, voice_, order)
 
 
-def _once(start: NDArray[np.int64], end: NDArray[np.int64], pitch: NDArray[np.int64]) -> NDArray[np.int64]:
+def _once(start: NDArray[np.int64], end: NDArray[np.int64], pitch: NDArray[np.integer]) -> NDArray[np.int64]:
     """Returns places that leave out all but the longest of notes that start together on one pitch."""
     order = np.lexsort((-end, pitch, start))
     first = np.ones(len(order), bool)
@@ -175,13 +235,13 @@ def _drum_part(
     if not (voice == 0).any():
         voice[:] = 0
     zeros = np.zeros(len(pitch), np.int64)
-    return Part(track, (PERCUSSION,), new_start, new_end, pitch, zeros, zeros, voice, source)
+    return Part((track,), (PERCUSSION,), new_start, new_end, pitch, zeros, zeros, voice, source)
 
 
 def _keys(score: Score, bars: list[Bar], parts: list[Part]) -> dict[int, Key]:
     """Returns the given keys at their nearest bars, or one that fits the notes."""
     if not len(score.keys):
-        pitched = [part for part in parts if not part.track.is_drum]
+        pitched = [part for part in parts if not part.is_drum]
         pitch = np.concatenate([part.pitch for part in pitched]) if pitched else np.empty(0, np.int64)
         length = np.concatenate([part.end - part.start for part in pitched]) if pitched else np.empty(0)
         return {0: estimate_key(pitch, length.astype(np.float64))}
@@ -198,7 +258,7 @@ def _keys(score: Score, bars: list[Bar], parts: list[Part]) -> dict[int, Key]:
 
 
 def _spelled(part: Part, bars: list[Bar], keys: dict[int, Key]) -> Part:
-    if part.track.is_drum:
+    if part.is_drum:
         return part
     first = np.array([bars[place].start for place in keys])
     sharps = np.array([key.sharps for key in keys.values()])[np.searchsorted(first, part.start, side="right") - 1]

@@ -3,8 +3,11 @@
 music21 knows one instrument of a part, and one program of a kind of instrument: every electric piano is its program 2.
 """
 
+import re
 from typing import Any
 from xml.etree.ElementTree import Element
+
+from musegen.midi.notation.lines import voices_of
 
 
 def name_drums(parser: type[Any], root: Element) -> None:
@@ -42,6 +45,42 @@ def name_programs(stream: Any, root: Element) -> None:
     for instrument in stream.recurse().getElementsByClass("Instrument"):
         if instrument.partId in programs:
             instrument.midiProgram = programs[instrument.partId]
+
+
+def name_players(stream: Any, root: Element) -> None:
+    """Tells the notes of a stream which of its part's instruments plays them, where the part has one for each voice.
+
+    So a closed score names its singers: in order of staves and voices, and without a word at the notes, for there
+    MuseScore takes a name for a change of instrument.
+
+    Args:
+        stream: what music21 made of the score.
+        root: the partwise score.
+    """
+    from music21 import instrument
+
+    declared = {part.get("id", ""): part for part in root.iterfind("part-list/score-part")}
+    for element in root.iterfind("part"):
+        part_id = element.get("id", "")
+        heard = declared[part_id].findall("score-instrument") if part_id in declared else []
+        if len(heard) < 2 or element.find("measure/note/instrument") is not None:
+            continue
+        programs = {
+            midi.get("id"): _from_1(midi, "midi-program") for midi in declared[part_id].iterfind("midi-instrument")
+        }
+        voices = [voice for part in stream.parts if _is_staff_of(part, part_id) for voice in voices_of(part)]
+        if len(voices) != len(heard):
+            continue
+        for each, voice in zip(heard, voices, strict=True):
+            player = instrument.Instrument((each.findtext("instrument-name") or "").strip())
+            player.midiProgram = programs.get(each.get("id"))
+            for _, sound in voice:
+                for note in () if sound.isRest else getattr(sound, "notes", (sound,)):
+                    note.storedInstrument = player
+
+
+def _is_staff_of(part: Any, part_id: str) -> bool:
+    return re.fullmatch(re.escape(part_id) + r"(-Staff\d+)?", str(part.id)) is not None
 
 
 def _from_1(midi: Element, tag: str) -> int | None:

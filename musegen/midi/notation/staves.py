@@ -9,17 +9,22 @@ from typing import Any, NamedTuple
 
 from musegen.errors import InputError
 from musegen.midi.notation.bars import Bar, exact, mark_bars, read_bars
+from musegen.midi.notation.lines import VOICES, Line, lines_of
 from musegen.midi.score import DRUM_CHANNEL
 from musegen.midi.units import MAX_US_PER_QUARTER
 
 ALONE, START, CONTINUE, STOP = range(4)
 """How a note is tied."""
 
+FERMATA = "fermata"
+"""The text, a marker of its track, that stands for a fermata on the note that begins there."""
+
 Meter = tuple[int, int]
 _TIES = {"start": START, "continue": CONTINUE, "stop": STOP}
 _GRACE = Fraction(1, 8)  # a 32nd: the longest that a grace note is
 _GRACE_GRID = 480  # grace notes of the usual lengths take no finer ticks
 _SNARE = 38
+_OF_SIGNS = ("tempos", "meters", "keys")
 _UNNAMED = "MusicXML Part"  # what music21 calls a part without a name
 _LEVEL, _UNMARKED = 0.5, 0.20866  # of music21.volume: the middle, and what a note without velocity is above it
 
@@ -62,6 +67,7 @@ class Staff:
     meters: list[tuple[Fraction, Meter]] = field(default_factory=list)
     keys: list[tuple[Fraction, int, bool]] = field(default_factory=list)
     marks: list[tuple[Fraction, str]] = field(default_factory=list)
+    fermatas: list[Fraction] = field(default_factory=list)
 
     def times(self) -> Iterator[Fraction]:
         """Every time that should fall on a tick."""
@@ -74,7 +80,7 @@ class Staff:
 
 
 def read_staves(stream: Any, left_out: Counter[str]) -> tuple[list[list[Staff]], list[Bar]]:
-    """Reads a music21 stream that is no opus.
+    """Reads a music21 stream that is no opus; each voice of a closed score counts as a staff of its own.
 
     Args:
         stream: a score, part, measure, voice or plain stream.
@@ -85,10 +91,10 @@ def read_staves(stream: Any, left_out: Counter[str]) -> tuple[list[list[Staff]],
     """
     parts = _instruments(stream)
     bars, starts = read_bars([part for group in parts for part in group])
-    groups = [[_Reader(part, stream, starts, left_out) for part in group] for group in parts]
+    groups = [[_read_line(line, stream, starts, left_out) for line in group] for group in lines_of(parts)]
     readers = [reader for group in groups for reader in group]
     if readers[0].part is not stream:
-        outside = _Reader(stream, stream, starts, left_out, is_shallow=True).staff
+        outside = _Reader(Line(stream), stream, starts, left_out, is_shallow=True).staff
         readers[0].staff.tempos += outside.tempos
         readers[0].staff.marks += outside.marks
     bars[-1].end = max(bars[-1].end, *(reader.end for reader in readers))
@@ -117,14 +123,24 @@ def _instruments(stream: Any) -> list[list[Any]]:
     return list(groups.values())
 
 
+def _read_line(line: Line, score: Any, starts: dict[int, Fraction], left_out: Counter[str]) -> "_Reader":
+    met: Counter[str] = Counter()
+    reader = _Reader(line, score, starts, met)
+    # The signs of a staff are met again by each of its voices; the soprano and the tenor count them.
+    is_again = line.elements is not None and line.name.lower() in (VOICES[1], VOICES[3])
+    left_out.update({kind: count for kind, count in met.items() if not is_again or kind not in _OF_SIGNS})
+    return reader
+
+
 class _Reader:
-    """Reads one part."""
+    """Reads one part, or one voice of it."""
 
     def __init__(
-        self, part: Any, score: Any, starts: dict[int, Fraction], left_out: Counter[str], is_shallow: bool = False
+        self, line: Line, score: Any, starts: dict[int, Fraction], left_out: Counter[str], is_shallow: bool = False
     ):
         from music21 import stream as streams
 
+        part, self.line = line.part, line
         self.part, self.starts, self.left_out, self.staff = part, starts, left_out, Staff()
         self.measures: list[tuple[Fraction, Any]] = []
         self.brackets: list[Any] = []
@@ -157,6 +173,8 @@ class _Reader:
                 if not is_shallow:
                     self._walk(element, at)
             elif isinstance(element, note.GeneralNote):
+                if self.line.elements is not None and id(element) not in self.line.elements:
+                    continue
                 self.elements.append((at, id(stream), element))
             else:
                 self._read_sign(max(at, Fraction(0)), element)
@@ -221,7 +239,9 @@ class _Reader:
             except exceptions21.Music21Exception:
                 program = None
             self.staff.programs += [(Fraction(0), program)] if program is not None else []
-        self.staff.name = "" if name == _UNNAMED else name
+        if self.line.program is not None:
+            self.staff.programs = [(Fraction(0), int(self.line.program))]
+        self.staff.name = self.line.name or ("" if name == _UNNAMED else name)
 
     def _read_keys(self) -> None:
         for at, sign in self.key_signatures:
@@ -309,6 +329,8 @@ class _Reader:
         shift = float(transposition.semitones) if transposition is not None else 0.0
         if id(element) in self.transposed:
             shift += self.octaves
+        if any("Fermata" in sign.classes for sign in element.expressions):
+            self.staff.fermatas.append(start)
         level, follows = _level(element)
         accent = float(sum(sign.volumeShift for sign in element.articulations))
         for note in getattr(element, "notes", None) or (element,):

@@ -19,7 +19,7 @@ from musegen.midi import limits
 from musegen.midi.columns import MAX_TICKS, Keys, Meters, Notes, Programs, Tempos
 from musegen.midi.notation.bars import Bar
 from musegen.midi.notation.repeats import played_order
-from musegen.midi.notation.staves import CONTINUE, START, STOP, Meter, Sound, Staff, read_staves
+from musegen.midi.notation.staves import CONTINUE, FERMATA, START, STOP, Meter, Sound, Staff, read_staves
 from musegen.midi.score import DRUM_CHANNEL, Score, Text, TextKind, Track
 
 Value = TypeVar("Value")
@@ -39,8 +39,9 @@ def from_music21(stream: Any) -> Score:
     - Ties are one note. Grace notes are played on the beat, a 32nd each or less, and their main note has the rest;
       after the last note of a bar they are its end.
     - Pitches are those that sound. Dynamics and accents become velocities as music21 weighs them. Chord symbols are
-      silent (and counted), fermatas have no length.
-    - A part is a track, and so are the staves of one instrument together. Unpitched notes become drums, on a track of
+      silent (and counted). A fermata has no length: it is a marker of its track where its note begins.
+    - A part is a track, and so are the staves of one instrument together; the voices of a closed score (soprano and
+      alto on one staff, tenor and bass on another) are four. Unpitched notes become drums, on a track of
       their own where the part has both.
     - Time is exact where 32,767 ticks a quarter suffice, otherwise rounded.
 
@@ -215,13 +216,14 @@ def _tracks(group: Sequence[Staff], time: _Time, left_out: Counter[str]) -> Iter
     for is_drum in kinds:
         notes = _notes([sound for sound in sounds if sound.is_drum == is_drum], dynamics, time)
         changes = time.changes([(start, (program,)) for start, program in programs if not is_drum])
+        fermatas = _fermatas(time, [at for staff in group for at in staff.fermatas], notes)
         yield Track(
             name,
             changes[0][1][0] if changes else 0,
             is_drum,
             notes,
             programs=_columns(Programs, changes) if len(changes) > 1 else None,
-            texts=lyrics if is_drum == kinds[0] else (),
+            texts=(*lyrics, *fermatas) if is_drum == kinds[0] else (),
             channel=DRUM_CHANNEL if is_drum else None,
         )
 
@@ -279,6 +281,17 @@ def _sung(time: _Time, lyrics: Sequence[tuple[Fraction, tuple[int, str]]], left_
     sung = [(tick, places.get(passes[tick], places[min(places)])) for tick, places in verses.items()]
     left_out["lyrics"] += len(lyrics) - len({place for _, place in sung})
     return tuple(Text(tick, lyrics[place][1][1], TextKind.LYRIC) for tick, place in sung)
+
+
+def _fermatas(time: _Time, places: Sequence[Fraction], notes: Notes) -> list[Text]:
+    """Returns a marker at the start of each note that carries a fermata, also where it is tied and carries it later."""
+    starts, ends = notes.start_ticks, notes.end_ticks
+    found: set[int] = set()
+    for tick, _, _ in time.played([(at, None) for at in sorted(set(places))]):
+        sounding = starts[(starts <= tick) & (ends > tick)]
+        if len(sounding):
+            found.add(int(sounding.max()))
+    return [Text(tick, FERMATA) for tick in sorted(found)]
 
 
 def _first_of_each(events: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

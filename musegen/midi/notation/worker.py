@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from musegen.errors import InputError
 from musegen.midi import limits
-from musegen.midi.notation.midi_instruments import name_drums, name_programs
+from musegen.midi.notation.midi_instruments import name_drums, name_players, name_programs
 
 try:
     import resource
@@ -85,6 +85,7 @@ def _musicxml(data: bytes) -> tuple[Any, dict[str, int]]:
     importer = MusicXMLImporter()
     importer.xmlRootToScore(root, importer.stream)
     name_programs(importer.stream, root)
+    name_players(importer.stream, root)
     return importer.stream, {}
 
 

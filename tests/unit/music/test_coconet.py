@@ -104,3 +104,30 @@ def test_wrong_shapes_are_named():
         CoconetConfig(n_channels=10, n_heads=4)
     with pytest.raises(InputError, match="even"):
         CoconetConfig("straight", n_layers=5)
+
+
+@EVERY
+def test_predictions_are_the_logits_within_rounding(network: str):
+    model = random_model(network)
+    cells, mask = some_cells(24)
+    predicted, logits = model.predict(cells, mask), model(cells, mask)
+    assert not predicted.requires_grad and predicted.dtype == torch.float32 and logits.requires_grad
+    difference = (predicted - logits).abs()[mask]
+    assert difference.mean() < 0.02 * logits[mask].std()
+
+
+def test_in_long_music_attention_stays_near():
+    """Far notes matter in as many beats as a chorale has, and not in hundreds of them."""
+    torch.manual_seed(0)
+    model = Coconet(CoconetConfig("rolls", n_layers=1, n_channels=8, n_heads=2, attend_every=1)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    with torch.no_grad():
+        for n_beats, is_seen in ((160, True), (161, False)):
+            cells = torch.full((1, 4 * n_beats, 4), 20)
+            mask = torch.zeros(cells.shape, dtype=torch.bool)
+            mask[:, :8] = True
+            other = cells.clone()
+            other[:, 40 * 4 :] = 30  # beyond the reach of attention and of the convolution
+            same = torch.equal(model(cells, mask)[:, :8], model(other, mask)[:, :8])
+            assert same is not is_seen

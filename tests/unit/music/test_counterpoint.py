@@ -59,8 +59,15 @@ def test_the_longest_copy_is_found_in_any_key():
     rng = np.random.default_rng(0)
     known = [rng.integers(50, 70, (40, 4)) for _ in range(3)]
     new = rng.integers(50, 70, (30, 4))
-    assert c.longest_copy(new, known) == 0
+    assert c.longest_copies([new], known) == [0]
     new[5:16] = known[1][20:31] - 3
-    assert c.longest_copy(new, known) == 11
-    assert c.longest_copy(known[0], known) == 40
-    assert c.longest_copy(new[:1], known) == 0
+    assert c.longest_copies([new, known[0], new[:1]], known) == [11, 40, 0]
+    new[20:28] = known[2][:8] + 2
+    assert c.longest_copies([new, known[1][:12]], known[2:]) == [8, 0]
+
+
+def test_a_copy_does_not_run_on_into_the_next_chorale():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(50, 70, (2, 10, 4))
+    assert c.longest_copies([np.vstack([first, second])], [first, second]) == [10]
+    assert c.longest_copies([first], []) == [0]

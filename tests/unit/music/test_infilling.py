@@ -9,11 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musegen import registry
+from musegen import api, registry
 from musegen.errors import DataError
+from musegen.midi.score import Score, Track
 from musegen.music import infilling as i
-from musegen.music.chorales import N_CLASSES, OUTSIDE, RANGES, to_grid, write_chorales
+from musegen.music.chorales import N_CLASSES, OUTSIDE, RANGES, VOICES, to_grid, write_chorales
 from musegen.music.coconet import PRESETS, CoconetConfig
+from musegen.music.voices import notes_of, onsets_of
 from musegen.train.recipe import from_table, load
 
 TINY = CoconetConfig(n_layers=3, n_channels=8, n_heads=2)
@@ -83,6 +85,13 @@ def test_the_number_of_masked_cells_is_uniform():
     assert (masks[4] == 0).all() and (abs(masks[:4] - 900) < 100).all()
 
 
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(0, 1000))
+def test_shares_spread_over_pieces_and_masks(n_pieces: int, n_masks: int, seed: int):
+    shares = i.spread_shares(n_pieces, n_masks, np.random.default_rng(seed))
+    assert shares.shape == (n_pieces, n_masks) and np.array_equal((shares * n_masks).astype(int)[0], range(n_masks))
+    assert np.array_equal(np.sort((shares * n_masks * n_pieces).astype(int), axis=None), range(n_pieces * n_masks))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.999])
 def test_chronological_masks(share: float):
     cells = np.zeros((6, 4), dtype=np.int64)
@@ -132,3 +141,49 @@ def test_recipes_fit_the_task(name: str):
     recipe = load(registry.recipe_path(name))
     assert recipe.name == "coconet" and from_table(CoconetConfig, recipe.model_table, "model") == PRESETS[name]
     assert from_table(i.CoconetTaskConfig, recipe.task_table, "task").n_beats >= 16
+
+
+# --- A folder of scores
+
+
+def write_score(path: Path, grid: np.ndarray, names: tuple[str, ...] = VOICES) -> None:
+    tracks = [
+        Track(name, 52, False, notes=notes_of(grid[:, voice], onsets_of(grid)[:, voice], 480))
+        for voice, name in enumerate(names)
+    ]
+    Score(480, tuple(tracks)).write(path)
+
+
+def test_a_folder_of_scores(tmp_path: Path):
+    grids = [piece(16, seed) for seed in range(21)]
+    (tmp_path / "more").mkdir()
+    for number, grid in enumerate(grids):
+        write_score(tmp_path / ("more" if number % 2 else "") / f"{number}.mid", grid)
+    write_score(tmp_path / "copy.mid", grids[0])
+    write_score(tmp_path / "duet.mid", grids[0], VOICES[:2])
+    (tmp_path / "notes.txt").write_text("no score")
+    with pytest.warns(UserWarning, match=r"1 of 23 scores are left out: duet\.mid: score must have a track each"):
+        splits = i.read_folder(tmp_path)
+    assert [len(splits[name]) for name in ("train", "valid")] == [19, 2]
+    found = sorted(grid.tolist() for split in splits.values() for grid in split)
+    assert found == sorted(grid.tolist() for grid in grids)  # the copy counts once
+    (tmp_path / "duet.mid").unlink()
+    (tmp_path / "0.mid").rename(tmp_path / "z.mid")
+    again = i.read_folder(tmp_path)
+    assert all(np.array_equal(a, b) for name in splits for a, b in zip(splits[name], again[name], strict=True))
+    task = make(tmp_path)
+    assert len(task.train) == 19 and np.isfinite(task.batch("infilling", 0, np.random.default_rng(0))[2]).all()
+
+
+def test_a_folder_without_scores_to_train_on(tmp_path: Path):
+    with pytest.raises(DataError, match=r"holds no score files; their names end in one of \.mid"):
+        make(tmp_path)
+    write_score(tmp_path / "a.mid", piece(16, 0))
+    write_score(tmp_path / "duet.mid", piece(16, 1), VOICES[:2])
+    with pytest.raises(DataError, match=r"two different scores in four parts or more, got 1; duet\.mid: score must"):
+        make(tmp_path)
+
+
+def test_data_is_short_for_a_setting(tmp_path: Path):
+    with pytest.raises(DataError, match=r"it's none\.json cannot be read"):
+        api.train("coconet-doodle", data=tmp_path / "it's none.json", out=tmp_path / "run")

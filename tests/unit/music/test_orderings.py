@@ -135,3 +135,19 @@ def test_the_random_figure_is_that_of_full_random_orders():
     figure = o.evaluate(predict, [piece], ["notewise_random"], se=0.02)["notewise_random"]
     se = math.hypot(figure.se, np.std(orders) / math.sqrt(len(orders)))
     assert se < 0.04 and abs(figure.nats - np.mean(orders)) < 4 * se
+
+
+def test_the_standard_error_is_what_figures_really_scatter_by():
+    """Shares, pieces of different sizes and single masks all matter to this predictor."""
+
+    def noisy(cells: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        log_p = counting(cells, masks)
+        log_p[:, ::2] *= 1.5
+        return log_p
+
+    pieces = some_pieces(3, 5, 9)
+    figures = [o.evaluate(noisy, pieces, ["notewise_random"], se=0.1, seed=seed) for seed in range(120)]
+    nats, errors = np.array([(f["notewise_random"].nats, f["notewise_random"].se) for f in figures]).T
+    assert 0.8 < nats.std(ddof=1) / np.sqrt((errors**2).mean()) < 1.25
+    exact = o.evaluate(noisy, pieces, ["notewise_random"], se=0.004)["notewise_random"]
+    assert abs(nats.mean() - exact.nats) < 4 * math.hypot(exact.se, nats.std() / math.sqrt(len(nats)))

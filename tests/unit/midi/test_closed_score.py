@@ -1,0 +1,75 @@
+"""Four voices on two staves: how they are written, and that they are read back as four tracks."""
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musegen.midi.engraving.musicxml import to_music21, to_musicxml
+from musegen.midi.notation.streams import from_music21
+from musegen.midi.score import Meters, Notes, Score, Text, Track
+
+NAMES = ("soprano", "Alto", "TENOR", "bass")
+
+
+@st.composite
+def quartets(draw) -> Score:
+    """Voices that hold, repeat, rest and cross, after a pick-up or none."""
+    numerator, denominator = draw(st.sampled_from(((2, 4), (3, 4), (4, 4), (6, 8))))
+    bar, pickup = 96 * numerator // denominator, draw(st.sampled_from((0, 24)))
+    tracks = []
+    for place, name in enumerate(NAMES):
+        at, rows = 0, []
+        while at < pickup + 2 * bar:
+            length = draw(st.sampled_from((6, 12, 24, 36, 48)))
+            if not rows or draw(st.integers(0, 4)):
+                rows.append((at, length, draw(st.integers(58, 64)), 64))
+            at += length
+        tracks.append(Track(name, 52 + place, False, Notes(*zip(*rows, strict=True))))
+    first = Meters([0, pickup], [1, numerator], [4, denominator]) if pickup else Meters([0], [numerator], [denominator])
+    return Score(24, tuple(tracks), meters=first)
+
+
+def heard(score: Score) -> list[tuple[str, int, list[tuple[float, float, int]]]]:
+    per = score.ticks_per_quarter
+    return [
+        (t.name, t.program, sorted((n.start_ticks / per, n.duration_ticks / per, n.pitch) for n in t.notes))
+        for t in score.tracks
+    ]
+
+
+@settings(max_examples=12, deadline=None)
+@given(quartets())
+def test_four_voices_stand_on_two_staves_and_read_back(score):
+    root = ElementTree.fromstring(to_musicxml(score))
+    assert root.findtext("part/measure/attributes/staves") == "2" and len(root.findall("part")) == 1
+    lines = {
+        (n.findtext("staff"), n.findtext("voice"), n.findtext("stem")) for n in root.iter("note") if n.find("pitch")
+    }
+    assert lines == {("1", "1", "up"), ("1", "2", "down"), ("2", "5", "up"), ("2", "6", "down")}
+    assert heard(from_music21(to_music21(score))) == heard(score)
+
+
+def track(name: str, *marks: int) -> Track:
+    return Track(
+        name, 52, False, Notes([0, 24], [24, 72], [60, 62], [64, 64]), texts=tuple(Text(m, "fermata") for m in marks)
+    )
+
+
+@pytest.mark.parametrize("names", [NAMES[:3], (*NAMES, "alto"), (*NAMES[:3], "bass 1")])
+def test_other_tracks_are_no_closed_score(names):
+    assert to_musicxml(Score(24, tuple(map(track, names)))).count("<part id=") == len(names)
+
+
+def test_fermatas_are_drawn_once_a_staff_and_read_back():
+    score = Score(24, (track("soprano", 24), track("alto", 24), track("tenor"), track("bass", 0)))
+    text = to_musicxml(score)
+    assert (text.count('<fermata type="upright"'), text.count('<fermata type="inverted"'), "<words" in text) == (
+        1,
+        1,
+        False,
+    )
+    again = from_music21(to_music21(score))
+    found = [[t.start_ticks / again.ticks_per_quarter for t in each.texts] for each in again.tracks]
+    assert found == [[1], [], [], [0]]
