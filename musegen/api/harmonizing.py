@@ -100,7 +100,7 @@ def infill(
         score: a score, the path of a score file, or an object of another library, with a track for each voice: named
             soprano, alto, tenor and bass, or four in all.
         bars: the first and the last bar, counted from 1, such as (3, 4), in which the notes that begin there are
-            written anew; None for the silences of the voices while others sing.
+            written anew; a pick-up counts as a bar. None for the silences of the voices while others sing.
         voices: which of them are written, and may be missing in the score; None for all.
         candidates, passes, temperature, seed, model, on_pass: as in `harmonize`.
 
@@ -156,6 +156,8 @@ def chorale(
     n_bars = whole("bars", bars, 1, _MAX_BARS)
     programs = programs_of(instruments)
     how, options = _filling(_CHORALE_CANDIDATES if candidates is None else candidates, passes, temperature, seed)
+    if key is not None and not isinstance(key, str):
+        raise InputError(f"key is {key!r}; allowed are names such as G, a minor, F#m, or None")
     index = random.Random(how.seed).randrange(24) if key is None else v.key_index(key)
     from musegen.music.new_chorale import new_chorale
 
@@ -171,8 +173,8 @@ def _filling(
 ) -> tuple["Filling", dict[str, object]]:
     """Returns how cells are drawn, and the options that say so again."""
     n = whole("candidates", 1 if candidates is None else candidates, 1, MAX_CANDIDATES)
-    if temperature is not None and not 0 < temperature <= 5:
-        raise InputError(f"temperature is {temperature}; allowed are numbers above 0 up to 5")
+    if temperature is not None and not (isinstance(temperature, int | float) and 0 < temperature <= 5):
+        raise InputError(f"temperature is {temperature!r}; allowed are numbers above 0 up to 5")
     n_passes = None if passes is None else whole("passes", passes, 1, _MAX_PASSES)
     asked = {"temperature": temperature, "n_passes": n_passes}
     drawn = drawn_seed(seed)
@@ -180,7 +182,7 @@ def _filling(
     from musegen.music.gibbs import GibbsConfig
 
     config = GibbsConfig(**{name: value for name, value in asked.items() if value is not None})
-    options = {"--candidates": n if n > 1 else None, "--passes": config.n_passes, "--temperature": config.temperature}
+    options = {"--candidates": n, "--passes": config.n_passes, "--temperature": config.temperature}
     return Filling(config, n, drawn), {**options, "--seed": drawn}
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -133,7 +133,8 @@ def compare(
 
     Returns:
         What was measured and, as lists of rows, `speed`, `growth` and `candidates`; if Rolls was measured,
-        `growth_exponent`: the time of a pass grows as the length to this power.
+        `growth_exponent`: the time of a pass grows as the length to this power. Seconds are those of users, parallels
+        mended; passes a second and their share of the limit are of the passes alone (`seconds_unmended`).
 
     Raises:
         InputError: there is no such network, or a number is below 1.
@@ -179,7 +180,8 @@ def _speed(name: str, n_bars: int, config: GibbsConfig, bandwidth: float) -> dic
     """Returns the row of figures of a network and a length."""
     model = _model(name)
     cells, free = _soprano_given(n_bars, 1)
-    seconds, cpu_seconds = _median_seconds([lambda: _harmonise(model, cells, free, config)])[0]
+    passes_alone = replace(config, n_mendings=0)  # a mending is up to four passes, and how many there are is chance
+    whole, alone = _median_seconds([lambda c=c: _harmonize(model, cells, free, c) for c in (config, passes_alone)])
     found = products(model, torch.from_numpy(cells), torch.from_numpy(free))
     computing, moving = limit_seconds(found, bandwidth)
     a_pass = _median_seconds([lambda: model.predict(torch.from_numpy(cells), torch.from_numpy(free))])[0][1]
@@ -187,11 +189,12 @@ def _speed(name: str, n_bars: int, config: GibbsConfig, bandwidth: float) -> dic
     return {
         "network": name,
         "bars": n_bars,
-        "seconds": seconds,
-        "cpu_seconds": cpu_seconds,
-        "passes_per_second": config.n_passes / seconds,
+        "seconds": whole[0],
+        "cpu_seconds": whole[1],
+        "seconds_unmended": alone[0],
+        "passes_per_second": config.n_passes / alone[0],
         "limit_passes_per_second": torch.get_num_threads() / max(computing, moving),
-        "share_of_limit": max(computing, moving) * config.n_passes / cpu_seconds,
+        "share_of_limit": max(computing, moving) * config.n_passes / alone[1],
         "share_of_limit_of_the_network": max(computing, moving) / a_pass,
         "gflop_per_pass": flops / 1e9,
         "gflop_per_cpu_second_of_products": flops / computing / 1e9,
@@ -220,9 +223,9 @@ def _candidates(model: Coconet, numbers: Sequence[int], config: GibbsConfig, tel
 
         def one_by_one(number: int = number) -> None:
             for _ in range(number):
-                _harmonise(model, *one, config)
+                _harmonize(model, *one, config)
 
-        together, apart = _median_seconds([lambda m=many: _harmonise(model, *m, config), one_by_one])
+        together, apart = _median_seconds([lambda m=many: _harmonize(model, *m, config), one_by_one])
         rows.append({"candidates": number, "bars": _BARS_OF_CANDIDATES, "seconds": together[0],
                      "seconds_one_by_one": apart[0], "cpu_seconds": together[1],
                      "cpu_seconds_one_by_one": apart[1]})  # fmt: skip
@@ -250,7 +253,7 @@ def _soprano_given(n_bars: int, n_rows: int) -> tuple[Grid, Mask]:
     return np.repeat(cells[None], n_rows, axis=0), np.repeat(free[None], n_rows, axis=0)
 
 
-def _harmonise(model: Coconet, cells: Grid, free: Mask, config: GibbsConfig) -> None:
+def _harmonize(model: Coconet, cells: Grid, free: Mask, config: GibbsConfig) -> None:
     for _ in gibbs(model, cells, free, config):
         pass
 
@@ -295,9 +298,9 @@ def main() -> None:
     """Makes two passes and prints the rise in MiB."""
     name, n_bars = sys.argv[1], int(sys.argv[2])
     model = _model(name)
-    _harmonise(model, *_soprano_given(1, 1), GibbsConfig(n_passes=2))  # what is made once, whatever the length
+    _harmonize(model, *_soprano_given(1, 1), GibbsConfig(n_passes=2))  # what is made once, whatever the length
     before = peak_bytes()
-    _harmonise(model, *_soprano_given(n_bars, 1), GibbsConfig(n_passes=2))
+    _harmonize(model, *_soprano_given(n_bars, 1), GibbsConfig(n_passes=2))
     after = peak_bytes()
     print(json.dumps(None if before is None or after is None else round((after - before) / (1 << 20), 2)))
 

@@ -53,7 +53,7 @@ def variants() -> list[Variant]:
         *(Variant(f"default, temperature {t}", GibbsConfig(temperature=t)) for t in (0.8, 1.1)),
         *(Variant(f"default, best of {n}", n_candidates=n) for n in (4, 16)),
         Variant("default, parallels not mended", GibbsConfig(n_mendings=0)),
-        Variant("ancestral", one_by_one=True),
+        Variant("ancestral, parallels not mended", one_by_one=True),
     ]
 
 

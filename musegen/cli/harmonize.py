@@ -69,7 +69,7 @@ def infill(
     out: Out,
     bars: Annotated[
         str | None,
-        typer.Option(metavar="A-B", help="Bars to write anew; if left out, single voices' silences are filled."),
+        typer.Option(metavar="A-B", help="Bars to write anew, a pick-up counted; else the voices' single silences."),
     ] = None,
     voices: Annotated[
         str | None, typer.Option(metavar="NAME,NAME...", help="In which voices, such as alto,tenor; all if left out.")

@@ -72,12 +72,21 @@ class TextKind(IntEnum):
     DEVICE = 0x09
 
 
+FERMATA = "fermata"
+"""The marker of a track at the start of a note that is held: MIDI has no other way to say so."""
+
+
 class Text(NamedTuple):
     """A text at a place in the music."""
 
     start_ticks: int
     text: str
     kind: TextKind = TextKind.MARKER
+
+    @property
+    def is_fermata(self) -> bool:
+        """Whether it says that the note which begins there is held."""
+        return self.kind is TextKind.MARKER and self.text.strip().lower() == FERMATA
 
 
 def _from_tick_0(changes: ChangesT, default: ChangesT) -> ChangesT:

@@ -65,7 +65,7 @@ class CoconetConfig:
 PRESETS: dict[str, CoconetConfig] = {
     "coconet-paper": CoconetConfig("straight", n_layers=64, n_channels=128),
     "coconet-doodle": CoconetConfig("doodle", n_layers=33, n_channels=128),
-    "coconet-rolls": CoconetConfig(),
+    "coconet-rolls": CoconetConfig(dropout=0.15),
 }
 
 

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from musegen.music.chorales import N_VOICES, RANGES, SILENCE, Grid
+from musegen.music.chorales import N_VOICES, RANGES, SILENCE, STEPS_PER_BEAT, Grid
 
 _OCTAVE, _FIFTH = 12, 7
 _WIDEST = (12, 12, 19)  # semitones between neighbouring voices: soprano and alto, alto and tenor, tenor and bass
@@ -97,9 +97,12 @@ def _hidden(chords: Grid, interval: int) -> NDArray[np.bool_]:
 
 
 def _apart(chords: Grid, upper: int, lower: int) -> tuple[Grid, NDArray[np.bool_]]:
-    """Returns the interval of two voices less octaves, -1 where one is silent, and which of them move next."""
+    """Returns the interval of two voices less octaves, -1 where one is silent, and which of them move next.
+
+    Of voices that cross it is counted from the lower note: a fourth stays a fourth.
+    """
     pair = chords[:, [upper, lower]]
-    apart = np.where((pair != SILENCE).all(1), (pair[:, 0] - pair[:, 1]) % _OCTAVE, -1)
+    apart = np.where((pair != SILENCE).all(1), abs(pair[:, 0] - pair[:, 1]) % _OCTAVE, -1)
     return apart, np.diff(pair, axis=0) != 0
 
 
@@ -129,7 +132,7 @@ def durations(grid: Grid) -> Grid:
 
 def harmonies(grid: Grid) -> list[tuple[int, ...]]:
     """Returns the chord of every beat as pitch classes above its lowest voice: (0, 4, 7) is a major triad."""
-    chords = [frame[frame != SILENCE] for frame in grid[::4]]
+    chords = [frame[frame != SILENCE] for frame in grid[::STEPS_PER_BEAT]]
     return [tuple(sorted({int(pitch - chord[-1]) % _OCTAVE for pitch in chord})) for chord in chords if len(chord)]
 
 

@@ -27,7 +27,9 @@ def programs_of(instruments: str | Sequence[str]) -> tuple[int, ...]:
     Raises:
         InputError: it is neither one name nor four, or an instrument is the drums; UnknownNameError: a name is unknown.
     """
-    names = instruments.split(",") if isinstance(instruments, str) else list(instruments)
+    names = instruments.split(",") if isinstance(instruments, str) else instruments
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"instruments is {instruments!r}; allowed are one name or four, for {', '.join(VOICES)}")
     if len(names) not in (1, N_VOICES):
         raise InputError(f"instruments must be one name or four, for {', '.join(VOICES)}, got {len(names)}")
     plain = [name.strip().lower() for name in names]

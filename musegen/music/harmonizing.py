@@ -22,9 +22,6 @@ from musegen.music.voices import (
     ticks_to_steps,
 )
 
-FERMATA = "fermata"
-"""The text of a track at the start of a note that is held."""
-
 _MELODIES = (*VOICES, "melody", "vocal", "vocals", "voice", "lead")
 _BREAK = STEPS_PER_BEAT  # sixteenths of rest that end a phrase
 
@@ -48,6 +45,8 @@ def find_melody(score: Score, number: int | None = None) -> Track:
             raise InputError(f"track {number} of melody has {'drums' if track.is_drum else 'no notes'}; take another")
     else:
         track = _only_melody(score)
+    if not track.notes.duration_ticks.any():
+        raise InputError("melody has no notes that last; give it one at least")
     check_one_at_a_time(score, track, "melody")
     return track
 
@@ -165,7 +164,7 @@ def runs(where: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 def fermatas(track: Track, ticks_per_quarter: int, n_steps: int) -> NDArray[np.int64]:
     """Returns the first sixteenth of each note with a fermata, and the one after its last: (n, 2)."""
-    at = {text.start_ticks for text in track.texts if text.text.strip().lower() == FERMATA}
+    at = {text.start_ticks for text in track.texts if text.is_fermata}
     rows = [(note.start_ticks, note.end_ticks) for note in track.notes if note.start_ticks in at]
     steps = ticks_to_steps(np.array(rows, dtype=np.int64).reshape(-1, 2), ticks_per_quarter)
     return np.minimum(steps, n_steps)
@@ -178,6 +177,8 @@ def _stand_still(grid: Grid, onset: Mask, first: int, last: int, voice: int) -> 
     if start + 1 < last:
         grid[start:last, others] = grid[last - 1, others]
         onset[start + 1 : last, others] = False
+    if start > first:  # a voice that comes back to the pitch before has held it
+        onset[start, others & (grid[start] == grid[start - 1])] = False
 
 
 def velocities_at(notes: Notes, ticks_per_quarter: int, n_steps: int) -> NDArray[np.int64]:

@@ -66,14 +66,13 @@ def evaluate(
         pieces: MIDI pitches (T, 4) of held-out chorales; nothing but the soprano and the length of each is used.
         config: how cells are drawn.
         n_candidates: of how many, by the model's own likelihood, the best is kept.
-        seed: of everything drawn; a piece is written alike whichever others there are.
+        seed: of everything drawn: the first piece is drawn with it, the next with the one after it, and so on.
         on_progress: called as pieces are done.
 
     Returns:
         The figures of `MEANINGS` for each of `COLUMNS`; None where one makes no sense. Phrases under a given soprano
         end where Bach's do, in new chorales where `cadences.phrase_ends` finds them.
     """
-    rng = np.random.default_rng(seed)
     train_cells = [to_cells(grid) for grid in train]
 
     def sampler(network: Coconet, cells: Grid, free: Mask, seed: int) -> Grid:
@@ -86,6 +85,7 @@ def evaluate(
         for index, grid in enumerate(pieces):
             found = write(model, grid, given, sampler, n_candidates=n_candidates, seed=seed + index)
             written[name].append(found)
+            rng = np.random.default_rng(seed + index)
             drawn = markov_draw(train_cells, to_cells(grid), free_voices(grid, given), rng)
             written[f"markov_{name}"].append(to_grid(drawn))
             if on_progress:

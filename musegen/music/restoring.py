@@ -101,7 +101,8 @@ def _span(score: Score, bars: tuple[int, int] | None) -> tuple[int, int]:
     first, last = bars
     n_bars = len(bar_lines(score.meters, score.ticks_per_quarter, score.end_ticks))
     if not 1 <= first <= last <= n_bars + _MOST_NEW_BARS:
-        raise InputError(f"bars must be like 3-4, from 1 to {n_bars}, the bars of score, got {first}-{last}")
+        allowed = f"from 1 to {n_bars}, and up to {_MOST_NEW_BARS} behind them"
+        raise InputError(f"bars must be bars of score, such as 3-4, {allowed}, got {first}-{last}")
     longest = 4 * score.ticks_per_quarter * int(score.meters.numerator.max())  # no bar reaches further
     lines = bar_lines(
         score.meters, score.ticks_per_quarter, score.end_ticks + (max(last - n_bars, 0) + 1) * longest + 1

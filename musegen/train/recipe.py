@@ -82,8 +82,8 @@ class TrainConfig:
 
     def __post_init__(self):
         if self.warmup_steps + self.decay_steps > self.steps:
-            given = f"warmup_steps {self.warmup_steps} + decay_steps {self.decay_steps}"
-            raise RecipeError(f"{given} is more than steps {self.steps}; allowed: at most as many")
+            given = f"train.warmup_steps {self.warmup_steps} + train.decay_steps {self.decay_steps}"
+            raise RecipeError(f"{given} is more than train.steps {self.steps}; allowed: at most as many together")
 
 
 @dataclass(frozen=True)

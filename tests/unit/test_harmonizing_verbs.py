@@ -7,7 +7,7 @@ import pytest
 
 from musegen import api
 from musegen.errors import InputError, UnknownNameError
-from musegen.midi.score import Score
+from musegen.midi.score import Notes, Score, Track
 from musegen.music.chorales import VOICES
 
 TUNE = [(67, 1), (69, 1), (71, 1), (72, 1), (None, 1), (74, 0.5), (72, 0.5), (71, 1), (69, 1), (67, 2)]
@@ -89,6 +89,14 @@ def test_wrong_arguments_are_named():
         api.harmonize([(None, 4)])
     with pytest.raises(InputError, match="temperature is -1"):
         api.harmonize(TUNE, temperature=-1)
+    with pytest.raises(InputError, match="temperature is 'a'"):
+        api.harmonize(TUNE, temperature="a")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="instruments is 5"):
+        api.harmonize(TUNE, instruments=5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="key is 5"):
+        api.chorale(key=5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no notes that last"):
+        api.harmonize(Score(480, (Track("", 0, False, Notes([0], [0], [60], [80])),)))
     with pytest.raises(InputError, match="bars is 3"):
         api.infill(Score(480), bars=3)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="last bar is 2"):

@@ -15,8 +15,7 @@ from musegen.midi.engraving.parts import Part, Sheet, sheet_of
 from musegen.midi.engraving.rhythm import UNITS, Bar
 from musegen.midi.engraving.symbols import Symbol, symbols
 from musegen.midi.notation.midi_instruments import name_players, name_programs
-from musegen.midi.notation.staves import FERMATA
-from musegen.midi.score import Key, Score, Text, TextKind
+from musegen.midi.score import Key, Score, TextKind
 
 if TYPE_CHECKING:
     import music21.stream
@@ -208,11 +207,6 @@ def _write_bar(
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
-def is_fermata(text: Text) -> bool:
-    """Whether a text of a track is the fermata of the note that begins there."""
-    return text.kind is TextKind.MARKER and clean(text.text).lower() == FERMATA
-
-
 def _notes_at(part: Part) -> dict[tuple[int, int], list[int]]:
     """Returns the notes of a part that start at each (place of the track, tick), from the lowest up."""
     found: dict[tuple[int, int], list[int]] = {}
@@ -242,7 +236,7 @@ def _fermatas(part: Part) -> set[int]:
         note
         for place, track in enumerate(part.tracks)
         for text in track.texts
-        if is_fermata(text)
+        if text.is_fermata
         for note in notes.get((place, text.start_ticks), ())
     }
 

@@ -65,8 +65,10 @@ class NoteWriter:
         self._shown = {}
         if self._part.is_drum:
             return
-        self._shared_rests = _rests(upper) & _rests(lower) if self._part.is_closed_score else set()
-        self._held = {symbol.end for symbol in upper if self._has_fermata(symbol)}
+        if self._part.is_closed_score:
+            self._shared_rests = _rests(upper) & _rests(lower)
+        else:  # both voices are one player's; of singers each has a fermata of their own, the lower one below the staff
+            self._held = {symbol.end for symbol in upper if self._has_fermata(symbol)}
         state: dict[tuple[str, int], int] = {}
         for symbol in sorted((*upper, *lower), key=lambda symbol: symbol.start):
             for note in symbol.notes:

@@ -16,9 +16,6 @@ from musegen.midi.units import MAX_US_PER_QUARTER
 ALONE, START, CONTINUE, STOP = range(4)
 """How a note is tied."""
 
-FERMATA = "fermata"
-"""The text, a marker of its track, that stands for a fermata on the note that begins there."""
-
 Meter = tuple[int, int]
 _TIES = {"start": START, "continue": CONTINUE, "stop": STOP}
 _GRACE = Fraction(1, 8)  # a 32nd: the longest that a grace note is

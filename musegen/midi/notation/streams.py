@@ -19,8 +19,8 @@ from musegen.midi import limits
 from musegen.midi.columns import MAX_TICKS, Keys, Meters, Notes, Programs, Tempos
 from musegen.midi.notation.bars import Bar
 from musegen.midi.notation.repeats import played_order
-from musegen.midi.notation.staves import CONTINUE, FERMATA, START, STOP, Meter, Sound, Staff, read_staves
-from musegen.midi.score import DRUM_CHANNEL, Score, Text, TextKind, Track
+from musegen.midi.notation.staves import CONTINUE, START, STOP, Meter, Sound, Staff, read_staves
+from musegen.midi.score import DRUM_CHANNEL, FERMATA, Score, Text, TextKind, Track
 
 Value = TypeVar("Value")
 _FINEST = 32767  # ticks a quarter that a MIDI file can have

@@ -62,14 +62,20 @@ def test_other_tracks_are_no_closed_score(names):
     assert to_musicxml(Score(24, tuple(map(track, names)))).count("<part id=") == len(names)
 
 
-def test_fermatas_are_drawn_once_a_staff_and_read_back():
-    score = Score(24, (track("soprano", 24), track("alto", 24), track("tenor"), track("bass", 0)))
-    text = to_musicxml(score)
-    assert (text.count('<fermata type="upright"'), text.count('<fermata type="inverted"'), "<words" in text) == (
-        1,
-        1,
-        False,
-    )
-    again = from_music21(to_music21(score))
-    found = [[t.start_ticks / again.ticks_per_quarter for t in each.texts] for each in again.tracks]
-    assert found == [[1], [], [], [0]]
+def fermatas_of(score: Score) -> list[list[float]]:
+    return [[text.start_ticks / score.ticks_per_quarter for text in track.texts] for track in score.tracks]
+
+
+def test_each_singer_has_fermatas_of_their_own_and_they_read_back():
+    score = Score(24, (track("soprano", 24), track("alto", 0, 24), track("tenor"), track("bass", 0)))
+    root = ElementTree.fromstring(to_musicxml(score))
+    drawn = [(n.findtext("voice"), sign.get("type")) for n in root.iter("note") for sign in n.iter("fermata")]
+    assert drawn == [("1", "upright"), ("2", "inverted"), ("2", "inverted"), ("6", "inverted")]
+    assert not list(root.iter("words"))
+    assert fermatas_of(from_music21(to_music21(score))) == fermatas_of(score) == [[1], [0, 1], [], [0]]
+
+
+def test_two_voices_of_one_player_share_a_fermata():
+    notes = Notes([0, 0, 24, 48], [96, 24, 24, 48], [60, 76, 74, 72], [64] * 4)
+    text = to_musicxml(Score(24, (Track("flutes", 73, False, notes, texts=(Text(0, "fermata"), Text(48, "fermata"))),)))
+    assert (text.count('<fermata type="upright"'), text.count("<fermata")) == (2, 2)

@@ -30,6 +30,11 @@ def test_every_rule(chords: list[list[int]], field: str, value: float):
     assert getattr(c.rules([np.array(chords)]), field) == pytest.approx(value)
 
 
+def test_voices_that_cross_run_in_fifths_and_not_in_fourths():
+    fifths, fourths = [[60, 67, 50, 40], [62, 69, 50, 40]], [[60, 65, 50, 40], [62, 67, 50, 40]]
+    assert [c.rules([np.array(chords)]).parallel_fifths for chords in (fifths, fourths)] == [100, 0]
+
+
 def test_silence_breaks_no_rule():
     silent = [SILENCE, 64, 60, 48]
     found = c.rules([np.array([TONIC, silent, [74, 65, 57, 50], [SILENCE] * 4])])

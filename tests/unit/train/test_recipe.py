@@ -111,7 +111,7 @@ def test_load_with_overrides(recipe):
         ("train=3", "train of the recipe must be a table"),
         ("train.steps.more=3", "train.steps is a value, not a table"),
         ("name=3", "which task it trains"),
-        ("train.warmup_steps=200", "is more than steps 100"),
+        ("train.warmup_steps=200", "is more than train.steps 100"),
         ("train.ema=1.0", "train.ema must be 0.0 to below 1.0, got 1.0"),
     ],
 )
