@@ -80,6 +80,9 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     Instrument("drums", (), 0, 27, 87),
 )
 
+VOICES = ("soprano", "alto", "tenor", "bass")
+"""The voices of a choir, from the highest: tracks with these names are a closed score."""
+
 DRUMS: int = len(INSTRUMENTS) - 1
 """Index of the drums in INSTRUMENTS."""
 

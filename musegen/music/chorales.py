@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musegen.errors import DataError, InputError
+from musegen.midi.instruments import VOICES
 
 Grid = NDArray[np.int64]
 Mask = NDArray[np.bool_]  # (T, 4): which cells are unknown
 
-VOICES = ("soprano", "alto", "tenor", "bass")
 N_VOICES = len(VOICES)
 STEPS_PER_BEAT = 4
 LOWEST, HIGHEST = 36, 81
@@ -134,3 +134,15 @@ def with_ends(cells: Grid) -> Grid:
     """Returns whole beats with one beat of OUTSIDE before and behind them, so that a network sees the ends."""
     ends = ((STEPS_PER_BEAT, STEPS_PER_BEAT), (0, 0))
     return np.pad(whole_beats(cells), ends, constant_values=OUTSIDE)
+
+
+def with_ends_and_free(cells: Grid, free: Mask) -> tuple[Grid, Mask]:
+    """Returns cells (T, 4) as `with_ends` does, and which of these (T', 4) are free; the first is a beat further on."""
+    ended = with_ends(cells)
+    return ended, np.pad(free, ((STEPS_PER_BEAT, len(ended) - len(cells) - STEPS_PER_BEAT), (0, 0)))
+
+
+def runs(where: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Returns the runs of what is true in (T,): the first place of each, and the place after its last."""
+    edges = np.flatnonzero(np.diff(where, prepend=False, append=False))
+    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]

@@ -24,9 +24,10 @@ from musegen.music.chorales import (
     to_cells,
     to_grid,
     with_ends,
+    with_ends_and_free,
 )
 from musegen.music.coconet import Coconet
-from musegen.music.gibbs import GibbsConfig, gibbs, log_likelihoods
+from musegen.music.gibbs import PASSES_PER_MENDING, GibbsConfig, gibbs, log_likelihoods
 from musegen.music.onsets import Onsets, begins
 
 MAX_CELLS = 1 << 14
@@ -36,7 +37,7 @@ Prefer = Callable[[Grid], bool]
 """Whether a candidate (T, 4) in MIDI pitches has what is asked for."""
 
 OnPass = Callable[[int, int], None]
-"""Called with the passes and mendings that are done, and with how many there are at most."""
+"""Called with the passes that are done, those of mending too, and with how many there are at most."""
 
 _OCTAVE = 12
 
@@ -120,11 +121,12 @@ def _candidates(
     """Returns what was written (N, T, 4), as classes."""
     n_steps = len(cells)
     rows, are_free = _rows(cells, free, how.n_candidates)
-    found, n_most = rows, config.n_passes + config.n_mendings
+    found, n_most = rows, config.n_passes + PASSES_PER_MENDING * config.n_mendings
     for done, found in enumerate(gibbs(coconet, rows, are_free, config, how.seed), start=1):  # noqa: B007
-        if on_pass and done < n_most:
-            on_pass(done, n_most)
-    if on_pass:
+        passes = done + (PASSES_PER_MENDING - 1) * max(done - config.n_passes, 0)
+        if on_pass and passes < n_most:
+            on_pass(passes, n_most)
+    if on_pass:  # also where there was less to mend
         on_pass(n_most, n_most)
     return found[:, STEPS_PER_BEAT : STEPS_PER_BEAT + n_steps]
 
@@ -142,9 +144,8 @@ def _best(coconet: Coconet, candidates: Grid, grids: Grid, free: Mask, how: Fill
 
 def _rows(cells: Grid, free: Mask, n_rows: int) -> tuple[Grid, Mask]:
     """Returns copies of cells and of what is free, (N, T', 4), with the ends of a piece around them."""
-    ended = with_ends(cells)
-    free = np.pad(free, ((STEPS_PER_BEAT, len(ended) - len(cells) - STEPS_PER_BEAT), (0, 0)))
-    return np.repeat(ended[None], n_rows, axis=0), np.repeat(free[None], n_rows, axis=0)
+    cells, free = with_ends_and_free(cells, free)
+    return np.repeat(cells[None], n_rows, axis=0), np.repeat(free[None], n_rows, axis=0)
 
 
 # --- Pitches that the model does not know

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from musegen.core.sampling import masked, sample
 from musegen.errors import InputError
-from musegen.music.chorales import LOWEST, N_CLASSES, OUTSIDE, RANGES, STEPS_PER_BEAT, Grid, Mask, to_grid
+from musegen.music.chorales import LOWEST, N_CLASSES, OUTSIDE, RANGES, STEPS_PER_BEAT, Grid, Mask, runs, to_grid
 from musegen.music.coconet import Coconet
 from musegen.music.counterpoint import parallels_into
 from musegen.train.recipe import Positive, Range
@@ -30,6 +30,7 @@ _NOISE = 4.0  # nats of noise, at first, in how sure the model is of a cell
 _CONTEXT = 32 * STEPS_PER_BEAT  # sixteenths before and behind the cells to be drawn that the model is shown
 _N_MASKS = 16  # that the likelihood is estimated from
 _MENDING = (1.0, 0.6, 0.4, 0.2)  # shares of the cells around parallels that are drawn anew, one after the other
+PASSES_PER_MENDING = len(_MENDING)
 _AROUND = STEPS_PER_BEAT  # sixteenths before and behind parallels, at most, that are drawn anew
 
 
@@ -217,7 +218,7 @@ def _with_fewer(old: Grid, new: Grid, around: Mask) -> Grid:
     """Returns cells (T, V) that are new in each run of sixteenths in which they have fewer parallels, and else old."""
     counts = [parallels_into(_as_grid(cells))[0] for cells in (old, new)]
     kept = new.copy()
-    for first, last in np.flatnonzero(np.diff(around, prepend=False, append=False)).reshape(-1, 2):
+    for first, last in runs(around):
         before, after = (count[first : last + _AROUND].sum() for count in counts)  # also into what follows
         if after >= before:
             kept[first:last] = old[first:last]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from musegen.errors import InputError
 from musegen.midi.score import Notes, Score, Track
-from musegen.music.chorales import N_VOICES, SILENCE, STEPS_PER_BEAT, VOICES, Grid, Mask
+from musegen.music.chorales import N_VOICES, SILENCE, STEPS_PER_BEAT, VOICES, Grid, Mask, runs
 from musegen.music.coconet import Coconet
 from musegen.music.filling import Filling, OnPass, Plan, fill
 from musegen.music.onsets import BEGINS, HELD, UNKNOWN, Onsets
@@ -154,12 +154,6 @@ def melody_plan(
         if len(later):
             onsets[last + later[0]] = BEGINS
     return Plan(grid, free, outside, onsets, *bars), silent
-
-
-def runs(where: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Returns the runs of what is true: the first place of each, and the place after its last."""
-    edges = np.flatnonzero(np.diff(where, prepend=False, append=False))
-    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
 def fermatas(track: Track, ticks_per_quarter: int, n_steps: int) -> NDArray[np.int64]:

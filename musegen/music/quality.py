@@ -11,7 +11,7 @@ from dataclasses import asdict
 import numpy as np
 
 from musegen.music.cadences import cadences, phrase_ends
-from musegen.music.chorales import STEPS_PER_BEAT, Grid, Mask, to_cells, to_grid, with_ends
+from musegen.music.chorales import STEPS_PER_BEAT, Grid, Mask, to_cells, to_grid, with_ends_and_free
 from musegen.music.coconet import Coconet
 from musegen.music.counterpoint import distances, longest_copies, rules, total_variation
 from musegen.music.gibbs import GibbsConfig, gibbs, log_likelihoods
@@ -156,10 +156,9 @@ def _sounding(grid: Grid) -> list[Grid]:
 
 def _rows(grids: Sequence[Grid], n_given: int) -> tuple[Grid, Mask]:
     """Returns cells and what is free (B, T', V) of grids of one length, with their ends."""
-    cells = np.stack([with_ends(to_cells(grid)) for grid in grids])
-    free = np.zeros(cells.shape, dtype=bool)
-    free[:, STEPS_PER_BEAT : STEPS_PER_BEAT + len(grids[0]), n_given:] = True
-    return cells, free
+    rows = [with_ends_and_free(to_cells(grid), free_voices(grid, n_given)) for grid in grids]
+    cells, free = zip(*rows, strict=True)
+    return np.stack(cells), np.stack(free)
 
 
 def _figures(

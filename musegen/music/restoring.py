@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from musegen.errors import InputError
 from musegen.midi.score import MAX_TICKS, Notes, Score, Track
-from musegen.music.chorales import N_VOICES, SILENCE, STEPS_PER_BEAT, VOICES, Mask
+from musegen.music.chorales import N_VOICES, SILENCE, STEPS_PER_BEAT, VOICES, Mask, runs
 from musegen.music.coconet import Coconet
 from musegen.music.filling import Filling, OnPass, Plan, fill
-from musegen.music.harmonizing import runs, velocities_at
+from musegen.music.harmonizing import velocities_at
 from musegen.music.onsets import BEGINS, HELD, UNKNOWN, Onsets
 from musegen.music.voices import (
     bar_lines,

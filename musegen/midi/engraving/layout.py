@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from musegen.midi.instruments import INSTRUMENTS, class_of
+from musegen.midi.instruments import INSTRUMENTS, VOICES, class_of
 from musegen.midi.score import Track
 
 
@@ -32,8 +32,6 @@ TREBLE, BASS, ALTO = Clef("G", 2), Clef("F", 4, middle=50), Clef("C", 3, middle=
 TREBLE_8, BASS_8 = Clef("G", 2, -1, 59), Clef("F", 4, -1, 38)
 PERCUSSION = Clef("percussion", 2)
 
-CHOIR = ("soprano", "alto", "tenor", "bass")
-"""The voices of a closed score, from the top."""
 
 _HAND_SPAN = 14
 """Semitones that a hand reaches."""
@@ -57,9 +55,9 @@ def choir_of(tracks: Sequence[Track]) -> tuple[int, ...]:
         nothing where a voice has no pitched track or several, or all four are silent.
     """
     names = ["" if track.is_drum else track.name.strip().lower() for track in tracks]
-    if any(names.count(voice) != 1 for voice in CHOIR):
+    if any(names.count(voice) != 1 for voice in VOICES):
         return ()
-    places = tuple(names.index(voice) for voice in CHOIR)
+    places = tuple(names.index(voice) for voice in VOICES)
     return places if any(len(tracks[place].notes) for place in places) else ()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-VOICES = ("soprano", "alto", "tenor", "bass")
+from musegen.midi.instruments import VOICES
 
 _CHOIR_PROGRAMS = frozenset((52, 53, 54))  # General MIDI: choir aahs, voice oohs, synth voice
 _CHOIR_NAMES = ({"soprano", "alto"}, {"tenor", "bass"}, {"s", "a"}, {"t", "b"}, {"sa"}, {"tb"}, {"women"}, {"men"})

@@ -1,6 +1,7 @@
 """Four voices on two staves: how they are written, and that they are read back as four tracks."""
 
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -79,3 +80,37 @@ def test_two_voices_of_one_player_share_a_fermata():
     notes = Notes([0, 0, 24, 48], [96, 24, 24, 48], [60, 76, 74, 72], [64] * 4)
     text = to_musicxml(Score(24, (Track("flutes", 73, False, notes, texts=(Text(0, "fermata"), Text(48, "fermata"))),)))
     assert (text.count('<fermata type="upright"'), text.count("<fermata")) == (2, 2)
+
+
+def chorale(n_bars: int, names: tuple[str, ...] = NAMES, silent_from: int = 10**6) -> Score:
+    """Quarters in four voices; the alto is silent from some bar on."""
+    beats = range(4 * n_bars)
+    tracks = []
+    for place, name in enumerate(names):
+        rows = [(24 * b, 24, 72 - 8 * place + b % 3, 64) for b in beats if place != 1 or b < 4 * silent_from]
+        tracks.append(Track(name, 52, False, Notes(*zip(*rows, strict=True))))
+    return Score(24, tuple(tracks))
+
+
+def nameless(score: Score, path: Path) -> Score:
+    """The same as other programs write it, with one instrument for the whole part."""
+    root = ElementTree.fromstring(to_musicxml(score))
+    for part in root.iter("score-part"):
+        for tag in ("score-instrument", "midi-instrument"):
+            for element in part.findall(tag)[1:]:
+                part.remove(element)
+    path.write_bytes(ElementTree.tostring(root))
+    return Score.read(path)
+
+
+def test_a_chorale_of_other_programs_becomes_four_tracks(tmp_path: Path):
+    score = chorale(5)
+    found = nameless(score, tmp_path / "chorale.musicxml")
+    assert [track.name for track in found.tracks] == [name.lower() for name in NAMES]
+    assert [notes for _, _, notes in heard(found)] == [notes for _, _, notes in heard(score)]
+
+
+@pytest.mark.parametrize("score", [chorale(3), chorale(8, silent_from=2)], ids=["short", "silent voice"])
+def test_two_staves_that_are_no_chorale_stay_one_player(tmp_path: Path, score: Score):
+    found = nameless(score, tmp_path / "piano.musicxml")
+    assert len(found.tracks) == 1 and found.n_notes == score.n_notes
