@@ -66,22 +66,7 @@ _HOMES = {
     "Score": "musegen.midi.score",
     "ScoreFileError": "musegen.errors",
     "UnknownNameError": "musegen.errors",
-    **dict.fromkeys(
-        (
-            "chorale",
-            "compose",
-            "continue_score",
-            "convert",
-            "engrave",
-            "harmonize",
-            "infill",
-            "info",
-            "listen",
-            "plot",
-            "render",
-        ),
-        "musegen.api",
-    ),
+    **{name: "musegen.api" for name in __all__ if name.islower() and not name.startswith("_")},
 }
 
 
