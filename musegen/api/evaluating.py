@@ -139,7 +139,7 @@ def evaluate_chorales(
         CheckpointError: the model is damaged.
     """
     from musegen.music import quality
-    from musegen.music.chorales import read_chorales
+    from musegen.music.chorales import STEPS_PER_BEAT, read_chorales
     from musegen.music.gibbs import GibbsConfig
 
     for name, number, least in (("max_pieces", max_pieces, 1), ("candidates", candidates, 1), ("seed", seed, 0)):
@@ -158,7 +158,7 @@ def evaluate_chorales(
         "model": model,
         "split": split,
         "n_pieces": len(pieces),
-        "n_beats": sum(len(piece) for piece in pieces) // 4,
+        "n_beats": sum(len(piece) for piece in pieces) // STEPS_PER_BEAT,
         "passes": config.n_passes,
         "candidates": candidates,
         "seed": seed,

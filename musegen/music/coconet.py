@@ -320,7 +320,7 @@ class Coconet(nn.Module):
     def predict(self, cells: Tensor, mask: Tensor) -> Tensor:
         """Returns the logits without gradients, from products in bfloat16 where the device is fast in it.
 
-        That is nearly twice as fast for `Rolls`, and moves no figure of `orderings` by 0.0005 nats.
+        That is faster, and rounds far below the standard errors of `orderings`.
 
         Args:
             cells: (B, T, V) int64, as in `forward`.
