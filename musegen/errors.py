@@ -6,7 +6,8 @@
     │   ├── ScoreFileError               a score file cannot be read or written
     │   ├── RecipeError                  a training recipe or one of its settings is wrong
     │   └── DataError                    a folder, shard or index of training data is wrong
-    └── CheckpointError                  a checkpoint is missing, damaged or does not fit
+    ├── CheckpointError                  a checkpoint is missing, damaged or does not fit
+    └── PortError                        a MIDI port or its server cannot be opened, hangs or has gone
 
 A message names the argument, what came and what is allowed, and fits on one line: the command line prints it as it is.
 """
@@ -70,3 +71,7 @@ class DataError(InputError):
 
 class CheckpointError(MusegenError):
     """A checkpoint is missing, damaged or does not fit."""
+
+
+class PortError(MusegenError):
+    """A MIDI port or its server cannot be opened, hangs or has gone."""

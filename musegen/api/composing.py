@@ -21,6 +21,7 @@ from musegen.music.grid import GridScore
 from musegen.music.tokenizer import Bar, Controls
 
 if TYPE_CHECKING:
+    from musegen.music.generate import Generation
     from musegen.music.grammar import Request
 
 OnBar = Callable[[int, int], None]
@@ -75,9 +76,9 @@ def compose(
     """
     from musegen.music.grammar import Request
 
-    order = _Order(composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
+    order = Order(composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
     every = instruments is not None
-    request = Request(_completed(order), order.bars, keep_meter=True, keep_tempo=True, all_play=every)
+    request = Request(completed_by_style(order), order.bars, keep_meter=True, keep_tempo=True, all_play=every)
     scores = [grid.to_score() for grid in _generate(order, request, on_bar)]
     if order.tempo is not None:  # exactly as asked for: the grid has only levels
         scores = [replace(score, tempos=Tempos([0], bpm_to_us_per_quarter([order.tempo]))) for score in scores]
@@ -122,7 +123,7 @@ def continue_score(
     from musegen.music.continuation import completed, extended, next_bar_line, on_grid, tail
     from musegen.music.grammar import Request
 
-    order = _Order(composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
+    order = Order(composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
     score = as_score(prompt)
     grid = on_grid(score)
     if not len(grid.notes):
@@ -138,7 +139,7 @@ def continue_score(
 
 
 @dataclass(frozen=True)
-class _Order:
+class Order:
     """The arguments that `compose` and `continue_score` share, checked before anything heavy is loaded."""
 
     composer: str | None
@@ -224,7 +225,7 @@ def _plain(name: str) -> str:
     return "-".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
-def _completed(order: _Order) -> Controls:
+def completed_by_style(order: Order) -> Controls:
     """Returns the controls, with those of a piece of the style where instruments, meter or tempo are not asked for."""
     styles, controls = styles_of(order.model), order.controls
     known = registry.checkpoint_config(order.model)["settings"]
@@ -244,13 +245,18 @@ def _fitting(names: list[str]) -> list[str]:
     return [name for name in names if name not in pitched[MAX_PITCHED:]]
 
 
-def _generate(order: _Order, request: "Request", on_bar: OnBar | None) -> list[GridScore]:
-    """Writes `n` pieces of one request, prompts included."""
+def generation_of(order: Order, request: "Request", seed: int) -> "Generation":
+    """Returns the generation that writes `n` pieces of one request."""
     from musegen.core.sampling import Sampling
     from musegen.music.generate import Generation
 
     sampling = Sampling(order.temperature, None, order.top_p)
-    generation = Generation(muse(order.model), [request] * order.n, sampling, order.drawn_seed)
+    return Generation(muse(order.model), [request] * order.n, sampling, seed)
+
+
+def _generate(order: Order, request: "Request", on_bar: OnBar | None) -> list[GridScore]:
+    """Writes `n` pieces of one request, prompts included."""
+    generation = generation_of(order, request, order.drawn_seed)
     for row, event in generation:
         finished = generation.guides[row].bars_written - 1
         if on_bar and isinstance(event, Bar) and finished:

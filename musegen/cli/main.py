@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from musegen.cli import bench, compose, data, doctor, evaluate, harmonize, score, show, sound, train
+from musegen.cli import bench, compose, data, doctor, evaluate, harmonize, live, score, show, sound, train
 from musegen.errors import MusegenError
 from musegen.version import __version__
 
@@ -69,6 +69,10 @@ app.command("score")(score.score)
 app.command("convert")(show.convert)
 app.command("render")(sound.render)
 app.command("listen")(sound.listen)
+app.command("ports")(live.ports)
+app.command("play")(live.play)
+app.command("stream")(live.stream)
+app.command("record")(live.record)
 app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
 app.command("export")(train.export)

@@ -2,10 +2,12 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.progress import Progress, TaskID
 
 # This module is loaded when the program starts: the user's wait for the first bar counts from here.
@@ -78,6 +80,48 @@ class StageProgress:
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage)
         self._progress.update(self._tasks[stage], completed=done, total=total)
+
+
+class LiveLine:
+    """One line about what plays or comes in, which changes in place; nothing where stderr is no terminal."""
+
+    def __init__(self):
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), refresh_per_second=10, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def status(self, status: Mapping[str, Any]) -> None:
+        """Show the state of a `live.session.Session`."""
+        if self._live is None:
+            return
+        words = [f"{'▶' if status['transport'] == 'rolling' else '■'} beat {status['beat']:.1f}"]
+        words.append(f"{status['tempo']:.1f} bpm")
+        if "bars_ahead" in status:
+            words.append(f"{status['bars_ahead']} bars ahead")
+        words += [f"{status['n_notes']} notes", f"p99 {status['late_p99_ms']:.1f} ms late"]
+        counts = {"late": status["n_late"], "dropped": status["n_dropped"], "underruns": status.get("n_underruns")}
+        words += [f"{count} {what}" for what, count in counts.items() if count]
+        if status["port"] != "open":
+            words.append("the port has gone: waiting for it")
+        self._live.update("   ".join(words))
+
+    def messages(self, n_messages: int) -> None:
+        """Show how many messages have come in."""
+        if self._live is not None:
+            self._live.update(f"● {n_messages} messages")
 
 
 def _started(unit: str) -> "Progress | None":

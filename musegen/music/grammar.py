@@ -33,6 +33,7 @@ class Request:
         keep_tempo: no tempo but that of the controls.
         prompt: the bars before, in which what is written goes on.
         all_play: every instrument of the controls must play; otherwise they are only the ones that may.
+        enter_by: the new bar, from 0, on whose line the last of them enters; None for the middle, in endless playing 8.
     """
 
     controls: Controls
@@ -41,6 +42,7 @@ class Request:
     keep_tempo: bool = False
     prompt: GridScore | None = None
     all_play: bool = True
+    enter_by: int | None = None
 
     def __post_init__(self):
         if self.n_bars is not None and self.n_bars < 1:
@@ -73,8 +75,8 @@ class MuseGuide:
         self.last_bar = None if n_bars is None else n_bars - 1
         self.events: list[Bar | GridNote] = []
         self._silent = set(request.controls.instruments if request.all_play else ())  # who has still to enter
-        written = _ENDLESS_ENTRY if request.n_bars is None else request.n_bars // 2
-        self._entry_bar = self.n_prompt_bars + written
+        middle = _ENDLESS_ENTRY if request.n_bars is None else request.n_bars // 2
+        self._entry_bar = self.n_prompt_bars + (middle if request.enter_by is None else request.enter_by)
 
         self._decoder, self._tracker = Decoder(), Tracker(self.place)
         self._rows: list[np.ndarray] = []  # the inputs of the body
