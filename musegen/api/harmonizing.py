@@ -16,6 +16,7 @@ from musegen.music.chorales import VOICES
 from musegen.music.ensembles import programs_of
 
 if TYPE_CHECKING:
+    from musegen.music.accompanying import Accompanist
     from musegen.music.filling import Filling
 
 OnPass = Callable[[int, int], None]
@@ -24,6 +25,7 @@ OnPass = Callable[[int, int], None]
 MAX_CANDIDATES = 64
 _MAX_PASSES = 10_000
 _MAX_BARS = 1000
+_ACCOMPANIST_TEMPERATURE = 0.8
 _CHORALE_CANDIDATES = 4  # of which one is likely to be in the key
 
 
@@ -166,6 +168,28 @@ def chorale(
     names = instruments if isinstance(instruments, str) else ",".join(instruments)
     asked = {"--bars": n_bars, "--key": key, "--instruments": names, **options, "--model": model}
     return signed(found, ["chorale"], asked)
+
+
+def accompanist(
+    *, temperature: float = _ACCOMPANIST_TEMPERATURE, seed: int | None = None, model: str = DEFAULT_COCONET
+) -> "Accompanist":
+    """Returns who adds voices to chords while they are played.
+
+    Args:
+        temperature: above 1 is bolder, below 1 safer; above 0 to 5.
+        seed: the same seed and the same chords give the same voices, 0 or more; None draws one.
+        model: a trained model of the family coconet.
+
+    Raises:
+        InputError: an argument is not usable.
+        CheckpointError: the model is damaged.
+    """
+    from musegen.music.accompanying import Accompanist
+
+    found = Accompanist(coconet(model), temperature, seed=drawn_seed(seed))
+    found.add([60])  # the first pass of a program takes far longer than those that follow
+    found.forget()
+    return found
 
 
 def _filling(

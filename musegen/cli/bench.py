@@ -123,6 +123,61 @@ def coconet(
 
 
 @app.command()
+def live(
+    events: Annotated[
+        int | None, typer.Option(metavar="N", help="How many events, 5 ms apart.", show_default="10000")
+    ] = None,
+    notes: Annotated[
+        int | None, typer.Option(metavar="N", help="How many notes to answer.", show_default="100")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how late messages are sent beside mido, how well a clock is followed, how soon a note is answered.
+
+    Example: musegen bench live --events 2000
+    """
+    from musegen.bench.live import compare
+
+    with StageProgress("runs") as progress:
+        report = compare(**given(n_events=events, n_notes=notes), on_progress=progress.update)
+    if as_json:
+        print_facts(report, as_json)
+        return
+    tables = {
+        "lateness": "Lateness of messages",
+        "following": "Error of a clock that is followed, with 1 ms of jitter",
+        "answers": "From a note to its voices",
+    }
+    print_facts({key: value for key, value in report.items() if key not in tables}, as_json)
+    for key, what in tables.items():
+        typer.echo(f"\n{what}")
+        print_rows([_rounded(row) for row in report[key]], as_json)
+
+
+@app.command()
+def soak(
+    hours: Annotated[
+        int | None, typer.Option(metavar="N", help="Hours of stream, in simulated time.", show_default="24")
+    ] = None,
+    bars: Annotated[int | None, typer.Option(metavar="N", help="Bars to a real receiver.", show_default="1000")] = None,
+    moments: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Moments at which a stream is ended, for each way.", show_default="100"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure whether live playing holds: for hours, for a thousand bars, and however it is ended.
+
+    Example: musegen bench soak --hours 2 --bars 50 --moments 5
+    """
+    from musegen.bench.soak import soak
+
+    with StageProgress("done") as progress:
+        report = soak(**given(hours=hours, n_bars=bars, n_moments=moments), on_progress=progress.update)
+    print_facts(report, as_json)
+
+
+@app.command()
 def fuzz(
     cases: Annotated[int, typer.Option(metavar="N", help="How many damaged files.")] = 10_000,
     seed: Seed = 1,

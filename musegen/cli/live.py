@@ -1,6 +1,7 @@
 """`musegen ports`, `play`, `stream` and `record`: music on MIDI ports, in and out."""
 
 import dataclasses
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from musegen.errors import InputError
 
 if TYPE_CHECKING:
     from musegen.live.opening import Setup
+    from musegen.live.stream import Stream
 
 Port = Annotated[
     str | None,
@@ -32,7 +34,7 @@ In = Annotated[
 Follow = Annotated[
     str | None,
     typer.Option(
-        metavar="clock|link|free", help="Whose time: MIDI clock, Ableton Link, or its own.", show_default="free"
+        metavar="free|clock|jack|link", help="Whose time: its own, MIDI clock, JACK or Link.", show_default="free"
     ),
 ]
 SendClock = Annotated[bool, typer.Option("--send-clock", help="Send MIDI clock, start and stop as well.")]
@@ -131,12 +133,17 @@ def stream(
     temperature: Temperature = None,
     top_p: TopP = None,
     model: Model = None,
+    osc: Annotated[int | None, typer.Option(metavar="PORT", help="Take OSC messages on this UDP port.")] = None,
+    http: Annotated[int | None, typer.Option(metavar="PORT", help="Take HTTP requests on this port.")] = None,
     send_clock: SendClock = False,
     latency_ms: Latency = None,
     api: Api = None,
     as_json: AsJson = False,
 ) -> None:
     """Write music and play it on a MIDI port, bar by bar; Ctrl-C stops.
+
+    With --in or --follow clock, controllers change it as it goes: 16 the temperature, 17 the density, 18 the composer.
+    OSC and HTTP, on this computer alone, change all of it.
 
     Example: musegen stream --composer bach --instruments piano --virtual musegen --follow clock
     """
@@ -150,6 +157,64 @@ def stream(
     from musegen.live.session import ended_by_sigterm
     from musegen.live.streaming import stream
 
+    with ended_by_sigterm(), ExitStack() as remote, LiveLine() as line:
+
+        def open_remote(music: "Stream") -> None:
+            if osc is not None:
+                from musegen.live.osc import OscServer
+
+                remote.enter_context(closing(OscServer(music, port=osc)))
+            if http is not None:
+                from musegen.live.http import HttpServer, application
+
+                server = remote.enter_context(closing(HttpServer(application(music), port=http)))
+                server.start()
+
+        look = {"on_open": open_remote, "on_look": lambda music: line.status(music.status())}
+        report = stream(setup, bars=bars, **look, **wishes)
+    print_facts(dataclasses.asdict(report), as_json)
+
+
+def jam(
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="answer|continue|harmonize",
+            help="Take turns, go on where you stop, or set three voices under what you play.",
+            show_default="answer",
+        ),
+    ] = None,
+    in_: In = None,
+    port: Port = None,
+    virtual: Virtual = None,
+    follow: Follow = None,
+    bars: Annotated[int | None, typer.Option(help="Bars of a phrase and its answer.", show_default="2")] = None,
+    meter: Meter = None,
+    tempo: Annotated[
+        float | None, typer.Option(metavar="BPM", help="Tempo of its own time.", show_default="120")
+    ] = None,
+    composer: Composer = None,
+    instruments: Instruments = None,
+    seed: Seed = None,
+    temperature: Temperature = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Which model.")] = None,
+    send_clock: SendClock = False,
+    latency_ms: Latency = None,
+    api: Api = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play together: listen to a MIDI port and answer on the bar line; Ctrl-C stops.
+
+    Example: musegen jam --mode harmonize --in keyboard --virtual musegen
+    """
+    setup = setup_of(
+        port=port, virtual=virtual, follow=follow, input=in_, sends_clock=send_clock, latency_ms=latency_ms, api=api
+    )
+    options = given(mode=mode, bars=bars, meter=meter, tempo=tempo, composer=composer, instruments=names(instruments))
+    options |= given(seed=seed, temperature=temperature, model=model)
+    from musegen.live.jamming import jam
+    from musegen.live.session import ended_by_sigterm
+
     with ended_by_sigterm(), LiveLine() as line:
-        report = stream(setup, bars=bars, on_look=lambda music: line.status(music.status()), **wishes)
+        report = jam(setup, **options, on_look=lambda session: line.status(session.status()))
     print_facts(dataclasses.asdict(report), as_json)

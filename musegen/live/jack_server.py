@@ -1,7 +1,13 @@
-"""The JACK server, watched through a client of its own: whether it runs, and when it goes."""
+"""The JACK server, by a client of its own: whether it runs, when it goes, and where its transport is."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
+
+from musegen.errors import PortError
+from musegen.live.clock import Clock
+from musegen.live.looking import LookedAt
+from musegen.live.transport import Line
 
 
 class JackServer:
@@ -32,10 +38,50 @@ class JackServer:
             return False
         return True
 
+    def transport(self) -> tuple[bool, float, float | None]:
+        """Returns whether the server's transport rolls, its seconds from the start, and its tempo if anyone tells."""
+        state, position = self._client.transport_query()
+        rolls = state == _jack().ROLLING
+        seconds = self._client.transport_frame / self._client.samplerate
+        return rolls, seconds, position.get("beats_per_minute")
+
     def close(self) -> None:
         """Lets go of a server that still runs."""
         self._client.deactivate()
         self._client.close()
+
+
+class JackTransport(LookedAt):
+    """A `Transport` that goes with the transport of the JACK server.
+
+    Args:
+        clock: whose seconds.
+        bpm: the tempo where nobody leads the server's beats.
+
+    Raises:
+        PortError: no server runs.
+    """
+
+    def __init__(self, clock: Clock, bpm: float = 120.0):
+        super().__init__()
+        self._clock, self._bpm = clock, bpm
+        self._has_ended = threading.Event()
+        try:
+            self._server = JackServer(self._has_ended.set)
+        except OSError as error:
+            raise PortError(f"follow is 'jack', and no JACK server runs: {error}") from None
+
+    def look(self) -> tuple[bool, Line]:
+        if self._has_ended.is_set():
+            return False, Line(0.0, self._clock.now(), 60.0 / self._bpm)
+        rolls, seconds, bpm = self._server.transport()
+        bpm = bpm or self._bpm
+        return rolls, Line(seconds * bpm / 60.0, self._clock.now(), 60.0 / bpm)
+
+    def close(self) -> None:
+        """Lets go of the server."""
+        if not self._has_ended.is_set():
+            self._server.close()
 
 
 def _jack() -> Any:

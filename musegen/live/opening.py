@@ -8,6 +8,7 @@ from typing import Literal
 from musegen.errors import InputError, UnknownNameError
 from musegen.live.clock import Clock, SystemClock
 from musegen.live.following import ClockFollower
+from musegen.live.jack_server import JackTransport
 from musegen.live.link import LinkTransport
 from musegen.live.ports import FilePort, Message, OnMessage, OutPort
 from musegen.live.rtmidi_ports import RtInPort, RtOutPort
@@ -16,8 +17,8 @@ from musegen.live.session import Closable, Session
 from musegen.live.transport import OwnTransport, Transport, checked_bpm
 from musegen.midi.formats import MIDI_SUFFIXES
 
-Follow = Literal["free", "clock", "link"]
-FOLLOWS = ("free", "clock", "link")
+Follow = Literal["free", "clock", "jack", "link"]
+FOLLOWS = ("free", "clock", "jack", "link")
 DEFAULT_VIRTUAL = "musegen"
 MAX_LATENCY_MS = 1000.0
 
@@ -31,7 +32,8 @@ class Setup:
             a new port.
         virtual: the name of new ports.
         input: name, or a part of it, of the port to hear; None makes a new port where one is needed.
-        follow: "free" keeps musegen's own time, "clock" follows the MIDI clock that comes in, "link" Ableton Link.
+        follow: "free" keeps musegen's own time, "clock" follows the MIDI clock that comes in, "jack" the
+            transport of a JACK server, "link" Ableton Link.
         sends_clock: send MIDI clock as well.
         latency_ms: send so much earlier, 0 to 1000.
         api: which MIDI system; None takes the first that works.
@@ -86,7 +88,7 @@ class Setup:
         checked_bpm(bpm)
         clock = clock or SystemClock()
         transport = self._transport(clock, bpm, leads)
-        also: list[Closable] = [transport] if isinstance(transport, LinkTransport) else []
+        also: list[Closable] = [transport] if isinstance(transport, LinkTransport | JackTransport) else []
         if hears or isinstance(transport, ClockFollower):
             also.append(RtInPort(_Fork(transport, hears), self.input, self.virtual, self.api, clock))
         try:
@@ -110,6 +112,8 @@ class Setup:
     def _transport(self, clock: Clock, bpm: float, leads: bool) -> Transport:
         if self.follow == "clock":
             return ClockFollower(clock, bpm)
+        if self.follow == "jack":
+            return JackTransport(clock, bpm)
         if self.follow == "link":
             return LinkTransport(clock, bpm)
         return OwnTransport(clock, bpm, leads)

@@ -119,7 +119,7 @@ class Scheduler:
         self._n_added = 0
         self._condition = threading.Condition()
         self._changed = False
-        self._closing = False
+        self._closing = self._silence_first = False
         self._thread: threading.Thread | None = None
         self._epoch: int | None = None  # of the transport, when it was last seen rolling
         self._next_clock = 0
@@ -143,10 +143,14 @@ class Scheduler:
             self._condition.notify()
 
     def clear(self) -> None:
-        """Forgets what is queued, but for what ends notes that sound: that is sent now."""
+        """Forgets what is queued, and ends what sounds before anything else is sent."""
+        is_sender = self._thread in (None, threading.current_thread())
         with self._condition:
             self._queue.clear()
-        self.silence()
+            self._silence_first, self._changed = not is_sender, True
+            self._condition.notify()
+        if is_sender:
+            self.silence()
 
     @property
     def n_queued(self) -> int:
@@ -173,6 +177,9 @@ class Scheduler:
 
     def turn(self) -> float:
         """Sends all that is due; returns the seconds until the next message is, infinite if none is known."""
+        if self._silence_first:
+            self._silence_first = False
+            self.silence()
         now = self.clock.now()
         if not self.transport.is_rolling(now):
             self._rest()

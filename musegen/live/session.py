@@ -1,6 +1,7 @@
 """A port, a transport and a scheduler that belong together, and end together whatever happens."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ from typing import Any, Protocol, Self
 
 from musegen.errors import PortError
 from musegen.live.scheduler import Scheduler
+
+_SWITCH_SECONDS = 0.0005
+"""How long Python lets a thread that writes music hold up the one that sends; its usual 5 ms can be heard."""
 
 LOOK_SECONDS = 0.05
 """How often whoever waits looks after what plays."""
@@ -37,6 +41,8 @@ class Session:
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
+        self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self.scheduler.start()
         return self
 
@@ -47,6 +53,7 @@ class Session:
             with _uninterrupted():
                 self.scheduler.close()
         finally:
+            sys.setswitchinterval(self._switch_interval)
             for port in (*self._also, self.scheduler.port):
                 port.close()
         if self.scheduler.error is not None and error is None:

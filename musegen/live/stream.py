@@ -22,8 +22,15 @@ from musegen.music.grid import GridScore
 from musegen.music.vocabulary import TICKS_PER_QUARTER
 
 _LEAD_BEATS = 0.5  # a bar is queued so long before its bar line
-_GENERATOR_NICENESS = 5  # sending comes before writing
+_WRITER_NICENESS = 5
 _EPSILON = 1e-6
+
+
+def be_nice() -> None:
+    """Has this thread, which writes, make room for the one that sends."""
+    if sys.platform == "linux":  # there a thread may be nice by itself
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _WRITER_NICENESS)
 
 
 class Writer(Protocol):
@@ -93,9 +100,7 @@ class Stream:
 
     def _write(self) -> None:
         assert self._session is not None
-        if sys.platform == "linux":  # there a thread may be nice by itself
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GENERATOR_NICENESS)
+        be_nice()
         try:
             for bar in self._writer:
                 self.take(bar)

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from musegen.api.models import composers
 from musegen.api.streaming import Piece
 from musegen.live.clock import Clock
+from musegen.live.controls import Knobs
 from musegen.live.opening import Setup
 from musegen.live.playing import LiveReport
 from musegen.live.session import ended_by_ctrl_c
@@ -28,7 +30,8 @@ def stream(
 ) -> LiveReport:
     """Writes music and plays it on a MIDI port, ahead of what is heard, until all bars are played or Ctrl-C.
 
-    Whatever ends it, no note is left sounding. It begins on a bar line; following somebody else's transport it waits
+    Whatever ends it, no note is left sounding. Where an input is open, controllers change the wishes: see
+    `live.controls`. It begins on a bar line; following somebody else's transport it waits
     for it, stops with it, and takes its tempo.
 
     Args:
@@ -52,7 +55,9 @@ def stream(
     setup = setup or Setup()
     music = Stream(writer or Piece(**wishes), bars, bars_ahead)
     with ExitStack() as closing:
-        session = closing.enter_context(setup.open(on_roll=music.roll, clock=clock))
+        knobs = Knobs(music, [each["name"] for each in composers()])
+        hears = knobs.receive if setup.input is not None or setup.follow == "clock" else None
+        session = closing.enter_context(setup.open(on_roll=music.roll, hears=hears, clock=clock))
         closing.callback(music.close)
         music.open(session)
         if on_open:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+ARGUMENTS = {"stream_to_daw": ["stream.mid", "4"]}  # without them it waits for a DAW
 
 
 def test_there_are_examples():
@@ -14,7 +15,9 @@ def test_there_are_examples():
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(path: Path, tmp_path: Path):
-    done = subprocess.run([sys.executable, path], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, path, *ARGUMENTS.get(path.stem, [])], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert any(tmp_path.iterdir())

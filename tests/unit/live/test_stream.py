@@ -1,10 +1,12 @@
 import itertools
 import threading
 
+import mido
 import numpy as np
 import pytest
 
 from musegen.errors import InputError
+from musegen.live.controls import Knobs
 from musegen.live.following import ClockFollower
 from musegen.live.opening import Setup
 from musegen.live.session import Session
@@ -112,8 +114,6 @@ def test_as_many_bars_as_asked_for_are_played_and_then_it_is_over():
 
 
 def test_in_another_meter_it_begins_on_that_meter_s_bar_line():
-    import mido
-
     from musegen.live.clock import SimulatedClock
 
     clock = SimulatedClock()
@@ -211,3 +211,24 @@ def test_what_changes_while_it_plays_does_not_grow():
     assert music.n_played > 190
     assert len(music._queued) <= 3
     assert studio.scheduler.n_queued < 20
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "wish"),
+    [
+        (16, 0, ("temperature", 0.5)),
+        (16, 127, ("temperature", 1.5)),
+        (17, 64, ("density", "medium")),
+        (18, 127, ("composer", "vivaldi")),
+        (18, 0, ("composer", "bach")),
+    ],
+)
+def test_knobs_change_wishes(control, value, wish):
+    changed = []
+    music, _ = playing()
+    music._writer.change = lambda **wishes: changed.append(wishes)
+    knobs = Knobs(music, ["bach", "chopin", "vivaldi"])
+    knobs.receive(mido.Message("control_change", control=control, value=value), 0.0)
+    knobs.receive(mido.Message("control_change", control=1, value=value), 0.0)
+    knobs.receive(mido.Message("note_on", note=control), 0.0)
+    assert changed == [dict([wish])]
