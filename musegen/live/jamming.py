@@ -53,6 +53,8 @@ def jam(
         PortError: no MIDI system works here, or the port has gone.
     """
     setup = setup or Setup()
+    if mode == "harmonize" and setup.follow != "free":
+        raise InputError(f"follow is {setup.follow!r}; harmonize answers at once, so allowed is 'free' alone")
     partner = partner or _partner(mode, bars, meter, wishes)
     on_roll = partner.roll if isinstance(partner, Answerer) else None
     session = setup.open(bpm=tempo, leads=False, hears=partner.receive, on_roll=on_roll, clock=clock)

@@ -105,12 +105,16 @@ class Stream:
             for bar in self._writer:
                 self.take(bar)
                 with self._condition:
-                    self._condition.wait_for(lambda: self._ending or len(self._bars) < self._n_ahead)
-                    if self._ending or self._n_written == self._n_bars:
-                        break
+                    self._condition.wait_for(lambda: self._ending or self._wants_bars())
+                    if self._ending:
+                        return
             self._has_ended = True
         except Exception as error:  # a thread has nobody to raise to
             self._session.fail(error)
+
+    def _wants_bars(self) -> bool:
+        all_written = self._n_bars is not None and self._n_written >= self._n_bars
+        return len(self._bars) < self._n_ahead and not all_written
 
     def take(self, bar: GridScore) -> None:
         """Takes a bar that was written.
@@ -183,7 +187,8 @@ class Stream:
         return self._newest
 
     def _is_ready(self) -> bool:
-        return len(self._bars) >= self._n_ahead or self._n_written == self._n_bars or self._has_ended
+        """Whether it may begin; it goes on with what there is."""
+        return self.n_played > 0 or (bool(self._bars) and (self._has_ended or not self._wants_bars()))
 
     def is_over(self, scheduler: Scheduler) -> bool:
         """Returns whether all bars have been played."""

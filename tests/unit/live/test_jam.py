@@ -9,6 +9,7 @@ from musegen.live.clock import SimulatedClock, SystemClock
 from musegen.live.following import ClockFollower
 from musegen.live.jam import Answerer, Harmonizer, Phrase
 from musegen.live.jamming import jam
+from musegen.live.opening import Setup
 from musegen.live.ports import MemoryPort
 from musegen.live.scheduler import Scheduler
 from musegen.live.session import Session
@@ -199,6 +200,11 @@ def test_notes_that_are_struck_together_are_one_chord(harmonizer):
     play("note_on", 60, 64, 67, until=1)
     assert voices.heard == [[60, 64, 67]]
     assert sent(port) == [("note_on", 63)]
+
+
+def test_harmonize_follows_nobody():
+    with pytest.raises(InputError, match="follow is 'clock'; harmonize answers at once"):
+        jam(Setup(follow="clock"), mode="harmonize")
 
 
 @pytest.mark.parametrize(

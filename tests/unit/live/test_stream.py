@@ -157,6 +157,18 @@ def test_a_stopped_transport_goes_on_with_the_bars_that_were_not_heard():
     assert after[4][1] == 3
 
 
+def test_a_stop_in_the_last_bar_ends_it_when_it_goes_on():
+    music, studio = playing(n_bars=1)
+    music.take(bar_of(0))
+    studio.run(1.0, lambda: music.look(studio.scheduler))
+    music.stop()
+    studio.run(1.0, lambda: music.look(studio.scheduler))
+    assert not music.is_over(studio.scheduler)
+    music.start()
+    studio.run(1.0, lambda: music.look(studio.scheduler))
+    assert music.is_over(studio.scheduler)
+
+
 def test_remote_control_changes_all_or_nothing():
     music, _ = playing()
     music.change(composer="bach", bars=5)
@@ -189,6 +201,18 @@ def test_written_by_a_thread_it_arrives_whole(tmp_path):
     notes = Score.read(tmp_path / "x.mid").tracks[0].notes
     assert list(notes.pitch) == [36] * 4 + [37] * 4
     assert np.abs(np.diff(notes.start_ticks) - 480).max() < 60
+
+
+def test_more_bars_may_be_wished_for_after_the_last_was_written(tmp_path):
+    asked = []
+
+    def look(music):
+        if music.n_played == 2 and not asked:
+            asked.append(music.change(bars=4))
+
+    report = stream(Setup(port=str(tmp_path / "x.mid")), bars=2, bars_ahead=3, writer=Bars(), on_look=look)
+    assert report.n_notes == 16
+    assert len(set(Score.read(tmp_path / "x.mid").tracks[0].notes.pitch.tolist())) == 4
 
 
 def test_a_writer_that_fails_ends_it_with_its_error_and_no_note_held(tmp_path):
