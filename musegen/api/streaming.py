@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from musegen.api.arguments import drawn_seed
 from musegen.api.composing import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Order, completed_by_style, generation_of
 from musegen.api.models import DEFAULT_MODEL
 from musegen.errors import InputError
@@ -50,7 +51,8 @@ class Piece:
         top_p: float = DEFAULT_TOP_P,
         model: str = DEFAULT_MODEL,
     ):
-        self._order = Order(composer, instruments, 1, key, tempo, meter, density, seed, temperature, top_p, 1, model)
+        asked = (composer, instruments, 1, key, tempo, meter, density, drawn_seed(seed), temperature, top_p, 1, model)
+        self._order = Order(*asked)
         self._completed = completed_by_style(self._order)
         self._lock = threading.Lock()
         self._version = 0
@@ -72,8 +74,7 @@ class Piece:
     @property
     def wishes(self) -> dict[str, Any]:
         """What is wished for now."""
-        order = self._order
-        return {name: getattr(order, name) for name in _WISHES[:-1]} | {"seed": order.drawn_seed}
+        return {name: getattr(self._order, name) for name in _WISHES}
 
     def change(self, **wishes: Any) -> None:
         """Changes what is wished for: all of it, or nothing if one of the values is not usable.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from musegen.cli import bench, compose, data, doctor, evaluate, harmonize, live, score, show, sound, train
+from musegen.cli import bench, compose, data, doctor, evaluate, harmonize, live, score, serve, show, sound, train
 from musegen.errors import MusegenError
 from musegen.version import __version__
 
@@ -74,6 +74,7 @@ app.command("play")(live.play)
 app.command("stream")(live.stream)
 app.command("jam")(live.jam)
 app.command("record")(live.record)
+app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
 app.command("export")(train.export)

@@ -17,7 +17,7 @@ from musegen.live.events import Channels, Event, events_of
 from musegen.live.ports import Message
 from musegen.live.scheduler import Scheduler
 from musegen.live.session import Session
-from musegen.live.stream import be_nice
+from musegen.live.stream import WRITER_SECONDS, be_nice
 from musegen.live.transport import Line, OwnTransport
 from musegen.midi.score import Meters, Notes, Score, Tempos, Track
 from musegen.midi.units import bpm_to_us_per_quarter
@@ -51,7 +51,7 @@ class Partner(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends what it has begun."""
+        """Ends what it has begun, and waits for that."""
         ...
 
 
@@ -79,12 +79,14 @@ class Harmonizer:
         self._held: dict[tuple[int, int], int] = {}  # (channel, pitch) -> velocity
         self._sounding: list[tuple[int, int]] = []
         self._session: Session | None = None
+        self._thread: threading.Thread | None = None
         self.answer_seconds: list[float] = []
 
     def open(self, session: Session) -> None:
         """Begins to answer, in a thread of its own."""
         self._session = session
-        threading.Thread(target=self._answer_all, name="musegen harmonizer", daemon=True).start()
+        self._thread = threading.Thread(target=self._answer_all, name="musegen harmonizer", daemon=True)
+        self._thread.start()
 
     def receive(self, message: Message, seconds: float) -> None:
         if message.type in ("note_on", "note_off"):
@@ -98,6 +100,8 @@ class Harmonizer:
 
     def close(self) -> None:
         self._came.put(None)
+        if self._thread is not None:
+            self._thread.join(WRITER_SECONDS)
 
     def _answer_all(self) -> None:
         assert self._session is not None
@@ -232,6 +236,7 @@ class Answerer:
         self._phrase = Phrase()
         self._channels = Channels()
         self._answering: _Answer | None = None
+        self._threads: list[threading.Thread] = []  # of answers, until they have ended
         self._heard_until = 0.0  # what began before this beat has been answered
         self._lock = threading.Lock()
         self._session: Session | None = None
@@ -303,6 +308,7 @@ class Answerer:
             self._phrase.forget(start)
         n_bars = self._n_bars if self._mode == "answer" else None
         self._answering = _Answer(self, scheduler, phrase, start, n_bars)
+        self._threads = [thread for thread in self._threads if thread.is_alive()] + [self._answering.thread]
 
     def _hush(self, scheduler: Scheduler) -> None:
         if self._answering is not None:
@@ -313,6 +319,8 @@ class Answerer:
     def close(self) -> None:
         if self._answering is not None:
             self._answering.end()
+        for thread in self._threads:
+            thread.join(WRITER_SECONDS)
 
 
 class _Answer:

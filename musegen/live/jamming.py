@@ -64,12 +64,12 @@ def jam(
         if on_look:
             on_look(session)
 
-    with session, ended_by_ctrl_c():
-        partner.open(session)
-        try:
+    try:
+        with session, ended_by_ctrl_c():
+            partner.open(session)
             session.wait(lambda: False, look)
-        finally:
-            partner.close()
+    finally:
+        partner.close()  # after the session: what sounds ends first
     return LiveReport.of(session)
 
 

@@ -22,6 +22,9 @@ from musegen.music.grid import GridScore
 from musegen.music.vocabulary import TICKS_PER_QUARTER
 
 _LEAD_BEATS = 0.5  # a bar is queued so long before its bar line
+WRITER_SECONDS = 10.0
+"""How long whoever ends waits for a bar that is being written."""
+
 _WRITER_NICENESS = 5
 _EPSILON = 1e-6
 
@@ -90,13 +93,15 @@ class Stream:
         self._ending = self._has_ended = False
         self._wants_to_roll = True
         self._session: Session | None = None
+        self._thread: threading.Thread | None = None
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
     def open(self, session: Session) -> None:
         """Begins to write for a session, in a thread of its own."""
         self._session = session
-        threading.Thread(target=self._write, name="musegen writer", daemon=True).start()
+        self._thread = threading.Thread(target=self._write, name="musegen writer", daemon=True)
+        self._thread.start()
 
     def _write(self) -> None:
         assert self._session is not None
@@ -196,10 +201,12 @@ class Stream:
         return (done or (self._has_ended and not self._bars)) and not scheduler.n_queued
 
     def close(self) -> None:
-        """Has the writer end after the bar that it is at."""
+        """Has the writer end after the bar that it is at, and waits for that: a program cannot end within torch."""
         with self._condition:
             self._ending = True
             self._condition.notify_all()
+        if self._thread is not None:
+            self._thread.join(WRITER_SECONDS)
 
     # Remote control ---------------------------------------------------------------------------------------------------
 

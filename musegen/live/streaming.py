@@ -57,8 +57,8 @@ def stream(
     with ExitStack() as closing:
         knobs = Knobs(music, [each["name"] for each in composers()])
         hears = knobs.receive if setup.input is not None or setup.follow == "clock" else None
+        closing.callback(music.close)  # after the session: what sounds ends first
         session = closing.enter_context(setup.open(on_roll=music.roll, hears=hears, clock=clock))
-        closing.callback(music.close)
         music.open(session)
         if on_open:
             on_open(music)

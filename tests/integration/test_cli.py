@@ -34,9 +34,18 @@ COMMANDS = [
     ["render"],
     ["listen"],
     ["doctor"],
+    ["ports"],
+    ["play"],
+    ["stream"],
+    ["jam"],
+    ["record"],
+    ["serve"],
     ["bench"],
+    ["bench", "live"],
+    ["bench", "soak"],
     ["bench", "midi"],
     ["bench", "fuzz"],
+    ["bench", "coconet"],
     ["bench", "sampler"],
     ["train"],
     ["export"],
@@ -47,6 +56,7 @@ COMMANDS = [
     ["evaluate", "muse"],
     ["evaluate", "coconet"],
     ["evaluate", "chorales"],
+    ["evaluate", "onsets"],
 ]
 
 

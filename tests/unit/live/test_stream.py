@@ -17,23 +17,25 @@ from musegen.music.grid import GridScore
 from musegen.music.vocabulary import METER_INDEX
 from tests.unit.live.conftest import Studio, held
 
+FAST = 320  # quarters a minute, where real time passes
 
-def bar_of(nth: int, meter=(4, 4), rings: int = 0) -> GridScore:
+
+def bar_of(nth: int, meter=(4, 4), rings: int = 0, bpm: int = 120) -> GridScore:
     """A bar with one quarter on each beat, whose pitch tells which bar it is."""
     from musegen.music.vocabulary import TEMPOS_BPM
 
     notes = [(24 * beat, 0, 36 + nth % 60, 24 + rings * (beat == meter[0] - 1), 5) for beat in range(meter[0])]
-    return GridScore(np.array([METER_INDEX[meter]]), np.array([TEMPOS_BPM.index(120)]), np.array(notes))
+    return GridScore(np.array([METER_INDEX[meter]]), np.array([TEMPOS_BPM.index(bpm)]), np.array(notes))
 
 
 class Bars:
     """A writer of bars that are known beforehand; it can be made to wait."""
 
-    def __init__(self, n_bars=None, meter=(4, 4), fails_at=None, rings=0):
+    def __init__(self, n_bars=None, meter=(4, 4), fails_at=None, rings=0, bpm=120):
         self.wishes = {"composer": None}
         self.go = threading.Event()
         self.go.set()
-        self._n_bars, self._meter, self._fails_at, self._rings = n_bars, meter, fails_at, rings
+        self._n_bars, self._meter, self._fails_at, self._rings, self._bpm = n_bars, meter, fails_at, rings, bpm
 
     def change(self, **wishes):
         if set(wishes) - {"composer"}:
@@ -45,7 +47,7 @@ class Bars:
             self.go.wait(10)
             if nth == self._fails_at:
                 raise RuntimeError("the model has burst")
-            yield bar_of(nth, self._meter, self._rings)
+            yield bar_of(nth, self._meter, self._rings, self._bpm)
 
 
 def playing(n_bars=None, transport=None, clock=None, **bars):
@@ -196,11 +198,11 @@ def test_impossible_lengths_are_refused(options, tmp_path):
 
 
 def test_written_by_a_thread_it_arrives_whole(tmp_path):
-    report = stream(Setup(port=str(tmp_path / "x.mid")), bars=2, bars_ahead=2, writer=Bars())
+    report = stream(Setup(port=str(tmp_path / "x.mid")), bars=2, bars_ahead=2, writer=Bars(bpm=FAST))
     assert report.n_notes == 8
     notes = Score.read(tmp_path / "x.mid").tracks[0].notes
     assert list(notes.pitch) == [36] * 4 + [37] * 4
-    assert np.abs(np.diff(notes.start_ticks) - 480).max() < 60
+    assert np.abs(np.diff(notes.start_ticks) - 480 * 120 / FAST).max() < 60
 
 
 def test_more_bars_may_be_wished_for_after_the_last_was_written(tmp_path):
@@ -210,14 +212,14 @@ def test_more_bars_may_be_wished_for_after_the_last_was_written(tmp_path):
         if music.n_played == 2 and not asked:
             asked.append(music.change(bars=4))
 
-    report = stream(Setup(port=str(tmp_path / "x.mid")), bars=2, bars_ahead=3, writer=Bars(), on_look=look)
+    report = stream(Setup(port=str(tmp_path / "x.mid")), bars=2, bars_ahead=3, writer=Bars(bpm=FAST), on_look=look)
     assert report.n_notes == 16
     assert len(set(Score.read(tmp_path / "x.mid").tracks[0].notes.pitch.tolist())) == 4
 
 
 def test_a_writer_that_fails_ends_it_with_its_error_and_no_note_held(tmp_path):
     with pytest.raises(RuntimeError, match="the model has burst"):
-        stream(Setup(port=str(tmp_path / "x.mid")), bars_ahead=1, writer=Bars(fails_at=2, rings=24))
+        stream(Setup(port=str(tmp_path / "x.mid")), bars_ahead=1, writer=Bars(fails_at=2, rings=24, bpm=FAST))
     messages = [message for track in Score.read(tmp_path / "x.mid").to_mido().tracks for message in track]
     assert held((0, message) for message in messages if not message.is_meta) == set()
 

@@ -1,0 +1,34 @@
+"""`musegen serve`: answers for programs that run scripts."""
+
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", help="TCP port; 0 takes any that is free.")] = 8765,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Let web pages from here ask, such as http://localhost:3000; repeatable."),
+    ] = None,
+) -> None:
+    """Answer score fragments of other programs over HTTP on this computer; Ctrl-C ends it.
+
+    Example: musegen serve --port 8765
+    """
+    from musegen.live.http import LOOPBACK, HttpServer, application
+    from musegen.live.session import ended_by_sigterm
+
+    name = f"[{host}]" if ":" in host else host
+    server = HttpServer(application(hosts=(*LOOPBACK, name), origins=allow_origin or ()), host, port)
+    with ended_by_sigterm():
+        try:
+            server.start()
+            typer.echo(f"musegen answers at {server.address}; Ctrl-C ends it")
+            while server.wait(0.5):
+                pass
+        except KeyboardInterrupt:
+            pass  # how a server ends
+        finally:
+            server.close()
