@@ -10,27 +10,30 @@ from typing import Any
 from musegen.errors import InputError
 from musegen.midi.score import Score
 
-_MAX_SEED = (1 << 63) - 1
+MAX_CANDIDATES = 64
+MAX_PASSES = 10_000
+MAX_BARS = 1000
+MAX_SEED = (1 << 63) - 1
 
 
 def whole(name: str, value: int, low: int, high: int) -> int:
-    """Returns a whole number, of NumPy too, as an int in its range.
+    """Returns a whole number, of NumPy too, as an int in its range; a boolean is none.
 
     Raises:
         InputError: it is none, or out of its range.
     """
     try:
-        number = operator.index(value)
+        number = low - 1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = low - 1
     if not low <= number <= high:
-        raise InputError(f"{name} is {value!r}; allowed are whole numbers from {low} to {high:,}")
+        raise InputError(f"{name} is {value!r}; allowed are whole numbers from {low:,} to {high:,}")
     return number
 
 
 def drawn_seed(seed: int | None) -> int:
     """Returns a seed as it is, and draws one where there is none."""
-    return int.from_bytes(os.urandom(4), "little") if seed is None else whole("seed", seed, 0, _MAX_SEED)
+    return int.from_bytes(os.urandom(4), "little") if seed is None else whole("seed", seed, 0, MAX_SEED)
 
 
 def signed(score: Score, words: Sequence[str], options: Mapping[str, Any], remark: str = "") -> Score:

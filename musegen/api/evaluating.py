@@ -6,10 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from musegen.api.arguments import MAX_CANDIDATES, MAX_PASSES, MAX_SEED, whole
 from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, DEFAULT_ONSETS, coconet, muse, onsets, styles_of
 from musegen.errors import InputError, UnknownNameError
 
 PathLike = str | os.PathLike[str]
+
+_MAX_PIECES = 1_000_000
 
 
 def evaluate_muse(
@@ -123,9 +126,9 @@ def evaluate_chorales(
         data: chorales in the format of Coconet's JSON; distances and copies are measured to its train split.
         model: a trained model.
         split: "train", "valid" or "test": whose sopranos are harmonised.
-        max_pieces: how many of its pieces at most, spread evenly, 1 or more; always the same ones.
-        passes: how often the voices are rewritten, 1 or more; None for as often as in `harmonize`.
-        candidates: how many are written for each piece, of which the likeliest is kept, 1 or more.
+        max_pieces: how many of its pieces at most, spread evenly, 1 to 1,000,000; always the same ones.
+        passes: how often the voices are rewritten, 1 to 10,000; None for as often as in `harmonize`.
+        candidates: how many are written for each piece, of which the likeliest is kept, 1 to 64.
         seed: of everything drawn, 0 or more.
         on_progress: called with what is done, with how much of it, and of how much.
 
@@ -142,15 +145,14 @@ def evaluate_chorales(
     from musegen.music.chorales import STEPS_PER_BEAT, read_chorales
     from musegen.music.gibbs import GibbsConfig
 
-    for name, number, least in (("max_pieces", max_pieces, 1), ("candidates", candidates, 1), ("seed", seed, 0)):
-        if number < least:
-            raise InputError(f"{name} must be {least} or more, got {number}")
-    config = GibbsConfig() if passes is None else GibbsConfig(n_passes=passes)
+    n_pieces, seed = whole("pieces", max_pieces, 1, _MAX_PIECES), whole("seed", seed, 0, MAX_SEED)
+    candidates = whole("candidates", candidates, 1, MAX_CANDIDATES)
+    config = GibbsConfig() if passes is None else GibbsConfig(n_passes=whole("passes", passes, 1, MAX_PASSES))
     network, splits = coconet(model), read_chorales(Path(data))
     for name in (split, "train"):
         if name not in splits:
             raise UnknownNameError("split", name, splits)
-    pieces = quality.spread(splits[split], max_pieces)
+    pieces = quality.spread(splits[split], n_pieces)
     figures = quality.evaluate(
         network, splits["train"], pieces, config, n_candidates=candidates, seed=seed, on_progress=on_progress
     )

@@ -1,12 +1,13 @@
 """Four-part writing: a melody harmonised, a score restored, a new chorale."""
 
+import operator
 import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musegen.api.arguments import drawn_seed, signed, whole
+from musegen.api.arguments import MAX_BARS, MAX_CANDIDATES, MAX_PASSES, drawn_seed, signed, whole
 from musegen.api.models import DEFAULT_COCONET, DEFAULT_ONSETS, coconet, onsets
 from musegen.errors import InputError, UnknownNameError
 from musegen.midi.convert import ScoreLike, as_score
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 OnPass = Callable[[int, int], None]
 """Called with how many passes over the music are done, and how many there are."""
 
-MAX_CANDIDATES = 64
-_MAX_PASSES = 10_000
-_MAX_BARS = 1000
 _ACCOMPANIST_TEMPERATURE = 0.8
 _CHORALE_CANDIDATES = 4  # of which one is likely to be in the key
 
@@ -102,7 +100,8 @@ def infill(
         score: a score, the path of a score file, or an object of another library, with a track for each voice: named
             soprano, alto, tenor and bass, or four in all.
         bars: the first and the last bar, counted from 1, such as (3, 4), in which the notes that begin there are
-            written anew; a pick-up counts as a bar. None for the silences of the voices while others sing.
+            written anew; a pick-up counts as a bar. They may begin right behind the last bar, and lengthen the score
+            by up to 200 bars. None for the silences of the voices while others sing.
         voices: which of them are written, and may be missing in the score; None for all.
         candidates, passes, temperature, seed, model, on_pass: as in `harmonize`.
 
@@ -155,7 +154,7 @@ def chorale(
         InputError: an argument is not usable.
         CheckpointError: the model is damaged.
     """
-    n_bars = whole("bars", bars, 1, _MAX_BARS)
+    n_bars = whole("bars", bars, 1, MAX_BARS)
     programs = programs_of(instruments)
     how, options = _filling(_CHORALE_CANDIDATES if candidates is None else candidates, passes, temperature, seed)
     if key is not None and not isinstance(key, str):
@@ -199,7 +198,7 @@ def _filling(
     n = whole("candidates", 1 if candidates is None else candidates, 1, MAX_CANDIDATES)
     if temperature is not None and not (isinstance(temperature, int | float) and 0 < temperature <= 5):
         raise InputError(f"temperature is {temperature!r}; allowed are numbers above 0 up to 5")
-    n_passes = None if passes is None else whole("passes", passes, 1, _MAX_PASSES)
+    n_passes = None if passes is None else whole("passes", passes, 1, MAX_PASSES)
     asked = {"temperature": temperature, "n_passes": n_passes}
     drawn = drawn_seed(seed)
     from musegen.music.filling import Filling
@@ -213,7 +212,7 @@ def _filling(
 def _voices(voices: Sequence[str] | None) -> tuple[str, ...]:
     if voices is None:
         return VOICES
-    if isinstance(voices, str) or not voices:
+    if isinstance(voices, str) or not isinstance(voices, Sequence) or not voices:
         raise InputError(f"voices is {voices!r}; allowed are lists of names such as ['alto', 'tenor'], or None")
     for voice in voices:
         if voice not in VOICES:
@@ -224,10 +223,15 @@ def _voices(voices: Sequence[str] | None) -> tuple[str, ...]:
 def _span(bars: tuple[int, int]) -> tuple[int, int]:
     try:
         first, last = bars
+        numbers = operator.index(first), operator.index(last)
     except (TypeError, ValueError):
-        raise InputError(f"bars is {bars!r}; allowed are the first and the last bar, such as (3, 4)") from None
-    first = whole("the first bar", first, 1, _MAX_BARS * 100)
-    return first, whole("the last bar", last, first, _MAX_BARS * 100)
+        numbers = 0, 0
+    else:
+        numbers = (0, 0) if isinstance(first, bool) or isinstance(last, bool) else numbers
+    if not 1 <= numbers[0] <= numbers[1]:
+        allowed = "the first bar, 1 or more, and the last, not before the first, such as (3, 4)"
+        raise InputError(f"bars is {bars!r}; allowed are {allowed}")
+    return numbers
 
 
 def _name(music: ScoreLike) -> str:

@@ -102,8 +102,10 @@ def onsets(name: str) -> "Onsets":
 
 
 def _of_family(name: str, kind: type[ModelT], family: str) -> ModelT:
+    if not isinstance(name, str):
+        raise InputError(f"model is {name!r}; allowed are names of models of the family {family}")
     model = registry.load_model(name)
     if not isinstance(model, kind):
-        allowed = f"models of the family {family}"
-        raise InputError(f"model is {name!r}, which is a {type(model).__name__}; allowed are {allowed}")
+        found = registry.checkpoint_config(name)["family"]
+        raise InputError(f"model is {name!r}, of the family {found}; allowed are models of the family {family}")
     return model

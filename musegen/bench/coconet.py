@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from musegen import registry
+from musegen.api.arguments import MAX_BARS, MAX_CANDIDATES, MAX_PASSES, whole
 from musegen.bench.memory import peak_bytes
 from musegen.errors import InputError, UnknownNameError
 from musegen.music.chorales import OUTSIDE, Grid, Mask, with_ends
@@ -137,16 +138,19 @@ def compare(
         mended; passes a second and their share of the limit are of the passes alone (`seconds_unmended`).
 
     Raises:
-        InputError: there is no such network, or a number is below 1.
+        InputError: there is no such network, or a number is out of range:
+            passes 1 to 10,000, candidates 1 to 64, bars 1 to 1,000.
     """
     names = list(networks or NETWORKS)
     for name in names:
         if name not in NETWORKS:
             raise UnknownNameError("network", name, NETWORKS)
-    config = GibbsConfig() if passes is None else GibbsConfig(n_passes=passes)
-    for what, numbers in (("candidates", candidates), ("bars", bars or BARS)):
-        if min(numbers, default=0) < 1:
-            raise InputError(f"{what} must be 1 or more, got {', '.join(map(str, numbers)) or 'none'}")
+    config = GibbsConfig() if passes is None else GibbsConfig(n_passes=whole("passes", passes, 1, MAX_PASSES))
+    for what, numbers, most in (("candidates", candidates, MAX_CANDIDATES), ("bars", bars or BARS, MAX_BARS)):
+        if not numbers:
+            raise InputError(f"{what} is empty; allowed are whole numbers from 1 to {most:,}")
+        for number in numbers:
+            whole(what, number, 1, most)
     tell = on_progress or (lambda *_: None)
     bandwidth = copied_bytes_per_second()
     speed = []

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from musegen.api.arguments import MAX_SEED, whole
 from musegen.api.models import DEFAULT_COCONET, coconet
-from musegen.errors import InputError, UnknownNameError
+from musegen.errors import UnknownNameError
 from musegen.music.chorales import STEPS_PER_BEAT, Grid, Mask, read_chorales
 from musegen.music.coconet import Coconet
 from musegen.music.counterpoint import distances, rules
@@ -86,8 +87,7 @@ def compare(
         DataError: the file cannot be used.
         CheckpointError: the model is damaged.
     """
-    if n_pieces < 1 or seed < 0:
-        raise InputError(f"n_pieces must be 1 or more and seed 0 or more, got {n_pieces} and {seed}")
+    n_pieces, seed = whole("pieces", n_pieces, 1, 1_000_000), whole("seed", seed, 0, MAX_SEED)
     network, splits = coconet(model), read_chorales(Path(data))
     for name in (split, "train"):
         if name not in splits:

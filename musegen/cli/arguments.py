@@ -15,6 +15,11 @@ def given(**options: object) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def count(number: int, one: str, many: str | None = None) -> str:
+    """Returns "1 piece" or "2 pieces"; `many` is the plural where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def names(text: str | None) -> list[str] | None:
     """Returns "a, b" as ["a", "b"]."""
     return None if text is None else [name.strip() for name in text.split(",")]

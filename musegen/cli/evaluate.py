@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from musegen.cli.arguments import given
+from musegen.cli.arguments import count, given
 from musegen.cli.output import AsJson, print_facts, print_rows
 from musegen.cli.progress import StageProgress
 
@@ -88,7 +88,8 @@ def coconet(
     if as_json:
         print_facts(report, as_json)
         return
-    typer.echo(f"{report['model']} on {report['n_pieces']:,} pieces of {report['split']}, {report['n_cells']:,} cells.")
+    on = f"{count(report['n_pieces'], 'piece')} of {report['split']}"
+    typer.echo(f"{report['model']} on {on}, {report['n_cells']:,} cells.")
     rows = [
         {"protocol": name, "nats": f"{report[name]['nats']:.4f}", "se": f"{report[name]['se']:.4f}", "what": meaning}
         for name, meaning in MEANINGS.items()
@@ -133,8 +134,9 @@ def chorales(
     if as_json:
         print_facts(report, as_json)
         return
-    how = f"{report['passes']} passes, {report['candidates']} candidates, seed {report['seed']}"
-    typer.echo(f"{report['model']} on {report['n_pieces']:,} pieces of {report['split']}: {how}.")
+    how = f"{count(report['passes'], 'pass', 'passes')}, {count(report['candidates'], 'candidate')}"
+    on = f"{count(report['n_pieces'], 'piece')} of {report['split']}"
+    typer.echo(f"{report['model']} on {on}: {how}, seed {report['seed']}.")
     rows = [
         {"figure": name, **{column: _decimals(report[column][name]) for column in COLUMNS}, "what": meaning}
         for name, meaning in MEANINGS.items()
@@ -168,7 +170,7 @@ def onsets(
     if as_json:
         print_facts(report, as_json)
         return
-    scored = f"{report['model']} on {report['n_pieces']:,} chorales of {report['split']}"
+    scored = f"{report['model']} on {count(report['n_pieces'], 'chorale')} of {report['split']}"
     typer.echo(f"{scored}: sixteenths with the pitch of the one before, in voices whose onsets are not known.")
     print_rows([_in_percent(row) for row in report["figures"]], as_json)
 

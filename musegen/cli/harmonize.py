@@ -69,7 +69,10 @@ def infill(
     out: Out,
     bars: Annotated[
         str | None,
-        typer.Option(metavar="A-B", help="Bars to write anew, a pick-up counted; else the voices' single silences."),
+        typer.Option(
+            metavar="A-B",
+            help="Bars to write anew, a pick-up counted; they may go on right behind the end. Else single silences.",
+        ),
     ] = None,
     voices: Annotated[
         str | None, typer.Option(metavar="NAME,NAME...", help="In which voices, such as alto,tenor; all if left out.")

@@ -18,7 +18,7 @@ from musegen.midi.formats import read
 from musegen.midi.score import Score
 
 MAX_BYTES = 4 << 20
-FORMATS = ("mid", "musicxml")
+FORMATS = ("mid", "musicxml", "notes")
 
 Note = tuple[int, int, int]
 """A locked note: its track, counted from 1, the tick at which it begins, and its pitch."""
@@ -29,11 +29,12 @@ def answer(fragment: bytes, wishes: Mapping[str, object]) -> bytes:
 
     Args:
         fragment: the content of a MIDI, MusicXML, ABC or Humdrum file, up to 4 MiB.
-        wishes: "verb" ("continue", "infill" or "harmonize"), "format" of the answer ("mid" or "musicxml"), "locked"
-            (a list of [track, start tick, pitch] of notes that must come back exactly), and those of the verb: of
-            `continue_score` bars, only_new, composer, instruments, key, tempo, meter, density, temperature, top_p and
-            seed; of `infill` bars ("3-4"), voices, candidates, passes, temperature and seed; of `harmonize` voice,
-            track, instruments, candidates, passes, temperature and seed.
+        wishes: "verb" ("continue", "infill" or "harmonize"); "format" of the answer ("mid", "musicxml", or "notes" for
+            programs that read neither: a line for each note); "locked", a list of [track, start tick, pitch] of notes
+            that must come back exactly; and those of the verb: of `continue_score` bars, only_new, composer,
+            instruments, key, tempo, meter, density, temperature, top_p and seed; of `infill` bars ("3-4"), voices,
+            candidates, passes, temperature and seed; of `harmonize` voice, track, instruments, candidates, passes,
+            temperature and seed.
 
     Returns:
         The content of a file of that format.
@@ -62,9 +63,22 @@ def answer(fragment: bytes, wishes: Mapping[str, object]) -> bytes:
         made = _VERBS[verb].call(score, **options)
         found = made[0] if isinstance(made, list) else made
         _check_kept(score, found, locked)
+        if form == "notes":
+            return _notes(found)
         path = Path(folder) / f"answer.{form}"
         found.write(path)
         return path.read_bytes()
+
+
+def _notes(score: Score) -> bytes:
+    """Returns a line for each note: track from 1, pitch, velocity, and in quarters its beginning and length."""
+    quarter = score.ticks_per_quarter
+    lines = [
+        f"{number} {pitch} {velocity} {start / quarter:.6f} {length / quarter:.6f}\n"
+        for number, track in enumerate(score.tracks, 1)
+        for start, length, pitch, velocity in track.notes
+    ]
+    return "".join(lines).encode()
 
 
 def _read(path: Path, fragment: bytes) -> Score:

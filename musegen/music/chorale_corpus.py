@@ -18,7 +18,7 @@ from rich.console import Console
 from musegen.errors import DataError, InputError
 from musegen.midi.engraving.spelling import estimate_key
 from musegen.music.chorales import N_VOICES, SILENCE, STEPS_PER_BEAT, VOICES, Grid, Mask, to_cells
-from musegen.train.shards import Item, Shards, prepare
+from musegen.train.shards import Item, Shards, no_shards, prepare
 
 VERSION = 1
 
@@ -182,6 +182,8 @@ class ChoraleCorpus:
     """
 
     def __init__(self, folder: str | Path):
+        if reason := no_shards(Path(folder)):
+            raise DataError(f"{reason}; `musegen data chorales --out DIR` makes one")
         self.shards = Shards(Path(folder))
         if self.shards.meta.get("chorales") != VERSION:
             raise DataError(f"{folder} holds no chorales of version {VERSION}")

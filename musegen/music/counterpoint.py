@@ -136,26 +136,30 @@ def harmonies(grid: Grid) -> list[tuple[int, ...]]:
     return [tuple(sorted({int(pitch - chord[-1]) % _OCTAVE for pitch in chord})) for chord in chords if len(chord)]
 
 
-def wasserstein(values: NDArray[np.int64], others: NDArray[np.int64]) -> float:
-    """Returns the first Wasserstein distance of two samples: the area between their cumulative distributions."""
+def wasserstein(values: NDArray[np.int64], others: NDArray[np.int64]) -> float | None:
+    """Returns the area between the cumulative distributions of two samples (Wasserstein); None if one is empty."""
+    if not len(values) or not len(others):
+        return None
     places = np.arange(min(values.min(), others.min()), max(values.max(), others.max()))
     shares = [np.searchsorted(np.sort(x), places, side="right") / len(x) for x in (values, others)]
     return float(np.abs(shares[0] - shares[1]).sum())
 
 
-def total_variation(values: Sequence[Hashable], others: Sequence[Hashable]) -> float:
-    """Returns half the sum over all values of the difference of their shares in two samples: 0 to 1."""
+def total_variation(values: Sequence[Hashable], others: Sequence[Hashable]) -> float | None:
+    """Returns half the sum of the differences of shares in two samples, 0 to 1; None if one is empty."""
+    if not len(values) or not len(others):
+        return None
     names = {name: index for index, name in enumerate(dict.fromkeys([*values, *others]))}
     shares = [np.bincount([names[x] for x in xs], minlength=len(names)) / len(xs) for xs in (values, others)]
     return float(np.abs(shares[0] - shares[1]).sum() / 2)
 
 
-def distances(grids: Sequence[Grid], others: Sequence[Grid]) -> dict[str, float]:
+def distances(grids: Sequence[Grid], others: Sequence[Grid]) -> dict[str, float | None]:
     """Returns how far two sets of chorales differ in what they are made of (after Fang et al. 2020).
 
     Returns:
         Wasserstein distances of "pitches" and "melodic_intervals" (semitones) and of "durations" (sixteenths), and the
-        total variation of "harmonies".
+        total variation of "harmonies"; None where a set has nothing of the kind.
     """
     features: dict[str, Callable[[Grid], Grid]] = {
         "pitches": pitches,

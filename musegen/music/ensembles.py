@@ -43,7 +43,9 @@ def _program(name: str) -> int:
         instrument = INSTRUMENTS[instrument_index(name)]
     except UnknownNameError:
         known = {*ENSEMBLES, *(known.name for known in INSTRUMENTS if not known.is_drum)}
-        raise UnknownNameError("instrument or ensemble", name, known) from None
+        error = UnknownNameError("instrument or ensemble", name, known)
+        error.args = (f"{error}; ensembles: {', '.join(ENSEMBLES)}",)
+        raise error from None
     if instrument.is_drum:
         raise InputError("instruments is drums, which sing no voice; take an instrument with pitches")
     return instrument.program

@@ -176,10 +176,11 @@ def read_folder(folder: Path, n_workers: int | None = None) -> dict[str, list[Gr
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
     if not files:
         raise DataError(f"{folder} holds no score files; their names end in one of {', '.join(_SUFFIXES)}")
+    one = 1 if len(files) < _FEW else None
     with TemporaryDirectory() as made:
-        shards = prepare(files, read_grid, made, n_workers=n_workers or (1 if len(files) < _FEW else None))
+        shards = prepare(files, read_grid, made, n_workers=one if n_workers is None else n_workers)
         grids = [np.array(shards.array(index, "grid")).reshape(-1, N_VOICES) for index in range(len(shards))]
-    reasons = [f"{Path(failure.item).name}: {failure.reason.partition(': ')[2]}" for failure in shards.failures]
+    reasons = [f"{Path(failure.item).name}: {failure.reason}" for failure in shards.failures]
     different = {hashlib.sha256(grid.tobytes()).hexdigest(): grid for grid in grids}
     if len(different) < 2:
         why = f"; {reasons[0]}" if reasons else ""

@@ -34,7 +34,8 @@ class Erasure:
     """What is to be written anew.
 
     Args:
-        bars: the first and the last bar, counted from 1, in which nothing of the voices stays; None for the silences
+        bars: the first and the last bar, counted from 1, in which nothing of the voices stays; they may begin right
+            behind the last bar of the score. None for the silences
             of the voices while others sing.
         voices: in which voices.
     """
@@ -100,9 +101,9 @@ def _span(score: Score, bars: tuple[int, int] | None) -> tuple[int, int]:
         return 0, score.end_ticks
     first, last = bars
     n_bars = len(bar_lines(score.meters, score.ticks_per_quarter, score.end_ticks))
-    if not 1 <= first <= last <= n_bars + _MOST_NEW_BARS:
-        allowed = f"from 1 to {n_bars}, and up to {_MOST_NEW_BARS} behind them"
-        raise InputError(f"bars must be bars of score, such as 3-4, {allowed}, got {first}-{last}")
+    if not 1 <= first <= last <= n_bars + _MOST_NEW_BARS or first > n_bars + 1:  # no silent bars between
+        allowed = f"a first bar from 1 to {n_bars + 1:,} and a last one from it to {n_bars + _MOST_NEW_BARS:,}"
+        raise InputError(f"bars is {first}-{last}; score has {n_bars:,}, so allowed are {allowed}")
     longest = 4 * score.ticks_per_quarter * int(score.meters.numerator.max())  # no bar reaches further
     lines = bar_lines(
         score.meters, score.ticks_per_quarter, score.end_ticks + (max(last - n_bars, 0) + 1) * longest + 1

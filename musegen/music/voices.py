@@ -24,7 +24,7 @@ _HEARD = 0.25  # of a sixteenth: a longer note may reach so little into another 
 
 
 def voice_tracks(score: Score, may_be_missing: Collection[str] = ()) -> list[int | None]:
-    """Finds the tracks of the four voices: by their names, and where those do not tell, by their height.
+    """Finds the tracks of the four voices: by their names, and those without one by their height.
 
     Args:
         score: tracks named soprano, alto, tenor and bass (in any case, also "Soprano 1" or "S"), or as many pitched
@@ -41,20 +41,32 @@ def voice_tracks(score: Score, may_be_missing: Collection[str] = ()) -> list[int
     if all(place is not None or voice in may_be_missing for place, voice in zip(named, VOICES, strict=True)):
         return named
     pitched = [place for place, track in enumerate(score.tracks) if len(track.notes) and not track.is_drum]
-    if len(pitched) == N_VOICES:
-        expected = list(VOICES)
-    else:
-        expected = [voice for voice in VOICES if voice not in may_be_missing]
-    if len(pitched) != len(expected):
-        names = ", ".join(repr(score.tracks[place].name) for place in pitched) or "none"
-        wanted = f"{' and '.join([', '.join(expected[:-1]), expected[-1]]) if len(expected) > 1 else expected[0]}"
-        raise InputError(
-            f"score must have a track each for {wanted}, with these names or {len(expected)} tracks in all; "
-            f"got {len(pitched)} with notes: {names}"
-        )
-    falling = sorted(pitched, key=lambda place: -float(score.tracks[place].notes.pitch.mean()))
+    if len(pitched) == N_VOICES:  # each is a voice, and of letters that do not name all four none counts
+        named = [
+            place if place is not None and len(score.tracks[place].name.split()[0].rstrip(".")) > 1 else None
+            for place in named
+        ]
+    unnamed = [place for place in pitched if place not in named]
+    left = [voice for place, voice in zip(named, VOICES, strict=True) if place is None]
+    needed = [voice for voice in left if voice not in may_be_missing]
+    expected = left if len(unnamed) == len(left) else needed
+    if len(unnamed) != len(expected):
+        raise InputError(_not_four(score, pitched, may_be_missing, needed))
+    falling = sorted(unnamed, key=lambda place: -float(score.tracks[place].notes.pitch.mean()))
     by_height = dict(zip(expected, falling, strict=True))
-    return [by_height.get(voice) for voice in VOICES]
+    return [by_height.get(voice, place) for voice, place in zip(VOICES, named, strict=True)]
+
+
+def _not_four(score: Score, pitched: list[int], may_be_missing: Collection[str], missing: list[str]) -> str:
+    """Returns what is said of a score whose tracks are not the voices that it needs."""
+    expected = [voice for voice in VOICES if voice not in may_be_missing]
+    names = ", ".join(repr(score.tracks[place].name) for place in pitched) or "none"
+    wanted = f"{' and '.join([', '.join(expected[:-1]), expected[-1]]) if len(expected) > 1 else expected[0]}"
+    written = f" ({', '.join(missing)} missing, and not among voices to write)" if may_be_missing else ""
+    return (
+        f"score must have a track each for {wanted}, with these names or {len(expected)} tracks in all; "
+        f"got {len(pitched)} with notes: {names}{written}"
+    )
 
 
 def _named(score: Score, voice: str) -> int | None:

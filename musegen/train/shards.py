@@ -28,7 +28,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from musegen.errors import DataError
+from musegen.errors import DataError, MusegenError
 from musegen.train.atomic import new_file, new_folder, write_json, write_text
 
 FORMAT = "musegen-shards"
@@ -149,13 +149,17 @@ def prepare(
         console: where progress goes; default standard error.
 
     Raises:
-        DataError: `chunk` or `n_workers` is below 1, or a result cannot be stored.
+        DataError: `chunk` or `n_workers` is below 1, `out` is no folder, or a result cannot be stored.
     """
-    n_workers = n_workers or os.cpu_count() or 1
-    if chunk < 1 or n_workers < 1:
-        raise DataError(f"chunk and n_workers must be at least 1, got {chunk} and {n_workers}")
+    n_workers = (os.cpu_count() or 1) if n_workers is None else n_workers
+    for name, number in (("chunk", chunk), ("workers", n_workers)):
+        if number < 1:
+            raise DataError(f"{name} is {number}; allowed are whole numbers from 1")
     out, meta = Path(out), dict(meta or {})
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise DataError(f"out is {out}, which is a file or inside one; allowed is a folder") from None
     jobs = [
         _Job(number, [os.fspath(item) for item in items[start : start + chunk]], work, out, meta)
         for number, start in enumerate(range(0, len(items), chunk))
@@ -256,6 +260,8 @@ def _run_item(work: Work, item: str) -> tuple[Record, dict[str, np.ndarray]] | F
         record, arrays = work(item)
         checked = {name: _check_array(name, np.asarray(array)) for name, array in arrays.items()}
         json.dumps(record, allow_nan=False)
+    except MusegenError as error:  # its message says all
+        return Failure(item, str(error))
     except Exception as error:
         return Failure(item, f"{type(error).__name__}: {error}")
     return record, checked
@@ -281,7 +287,7 @@ def _write_chunk(job: _Job, name: str, results: list[tuple[Record, dict[str, np.
         wrong = [key for key in arrays if key in parts and parts[key][0].dtype != arrays[key].dtype]
         if wrong:
             came, before = arrays[wrong[0]].dtype, parts[wrong[0]][0].dtype
-            failures.append({"item": item, "reason": f"DataError: array {wrong[0]!r} is {came}, others are {before}"})
+            failures.append({"item": item, "reason": f"array {wrong[0]!r} is {came}, others are {before}"})
             continue
         records.append(record)
         lengths.append({key: len(array) for key, array in arrays.items()})
@@ -332,14 +338,25 @@ def _spans(chunks: list[dict[str, Any]], name: str) -> np.ndarray:
 def _read_index(folder: Path) -> dict[str, Any]:
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{folder} holds no finished shards (no index.json); prepare them first") from None
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{no_shards(folder)}; prepare them first") from None
+    except OSError as error:
+        raise DataError(f"{folder / 'index.json'} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
         raise DataError(f"{folder / 'index.json'} cannot be read: {error}") from None
     if not isinstance(index, dict) or index.get("format") != FORMAT or index.get("version") != VERSION:
         found = f"{index.get('format')} {index.get('version')}" if isinstance(index, dict) else type(index).__name__
         raise DataError(f"{folder / 'index.json'} is {found}; allowed: {FORMAT} {VERSION}; prepare the data again")
     return index
+
+
+def no_shards(folder: Path) -> str | None:
+    """Returns why a folder cannot be one that `prepare` finished: it is missing, a file, or has no index; else None."""
+    if not folder.exists():
+        return f"folder {folder} does not exist"
+    if not folder.is_dir():
+        return f"{folder} is a file; allowed is a folder"
+    return None if (folder / "index.json").exists() else f"{folder} holds no finished shards (no index.json)"
 
 
 def _open_array(path: Path) -> np.ndarray:

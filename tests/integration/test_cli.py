@@ -347,7 +347,7 @@ def test_a_coconet_is_trained_and_measured(musegen: Run, tmp_path: Path, monkeyp
     figure = report["notewise_chronological"]
     assert figure["n"] == 64 and figure["se"] == 0 and 0 < figure["nats"] < 5
     done = musegen(*command, "--protocol", "notewise_random")
-    for words in ("1 pieces of valid", "notewise_random", "any others known", "previous pitch, counted on train"):
+    for words in ("1 piece of valid", "notewise_random", "any others known", "previous pitch, counted on train"):
         assert words in done.stdout
     assert_one_line(musegen(*command, "--protocol", "notewise"), "protocol", "'notewise'", "notewise_random")
     assert_one_line(musegen(*command, "--split", "test"), "split", "'test'", "train, valid")

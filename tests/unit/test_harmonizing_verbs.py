@@ -1,12 +1,13 @@
 """Harmonising, restoring and writing chorales in Python, with the weights that ship."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from musegen import api
-from musegen.errors import InputError, UnknownNameError
+from musegen.errors import DataError, InputError, UnknownNameError
 from musegen.midi.score import Notes, Score, Track
 from musegen.music.chorales import VOICES
 
@@ -99,7 +100,7 @@ def test_wrong_arguments_are_named():
         api.harmonize(Score(480, (Track("", 0, False, Notes([0], [0], [60], [80])),)))
     with pytest.raises(InputError, match="bars is 3"):
         api.infill(Score(480), bars=3)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="last bar is 2"):
+    with pytest.raises(InputError, match=r"bars is \(3, 2\)"):
         api.infill(Score(480), bars=(3, 2))
     with pytest.raises(InputError, match="voices is 'alto'"):
         api.infill(Score(480), voices="alto")
@@ -107,3 +108,74 @@ def test_wrong_arguments_are_named():
         api.chorale(bars=1001)
     with pytest.raises(InputError, match="drums, which sing no voice"):
         api.chorale(instruments="drums")
+
+
+def _named_voices(n_bars: int, names: tuple[str, ...] = VOICES) -> Score:
+    pitches = dict(zip(VOICES, (72, 67, 60, 48), strict=True))
+    starts = [480 * beat for beat in range(4 * n_bars)]
+    n = len(starts)
+    lines = {name: Notes(starts, [480] * n, [pitches[name]] * n, [80] * n) for name in names}
+    return Score(480, tuple(Track(name, 0, False, notes) for name, notes in lines.items()))
+
+
+@pytest.mark.parametrize("bars", [None, (2, 2)])
+def test_a_named_track_is_never_taken_for_another_voice(bars: tuple[int, int] | None):
+    score = _named_voices(3, ("soprano", "alto", "bass"))
+    with pytest.raises(InputError, match="tenor missing, and not among voices to write"):
+        api.infill(score, bars=bars, voices=["alto"], passes=1, seed=1)
+
+
+def test_bars_may_lengthen_a_score_and_leave_no_gap():
+    score = _named_voices(2)
+    for bars in [(3, 4), (2, 3)]:
+        found = api.infill(score, bars=bars, passes=1, seed=1)
+        assert found.end_ticks > score.end_ticks and found.end_ticks <= 1920 * bars[1]
+    with pytest.raises(InputError, match="bars is 4-4; score has 2, so allowed are a first bar from 1 to 3 "):
+        api.infill(score, bars=(4, 4), passes=1, seed=1)
+
+
+@pytest.mark.parametrize("bars", [(5, 3), (0, 1), (True, 2), 3, (1, "2")])
+def test_bars_that_are_none_are_named_so(bars: object):
+    with pytest.raises(InputError, match=r"^bars is .*; allowed are the first bar, 1 or more"):
+        api.infill(_named_voices(2), bars=bars)  # type: ignore[arg-type]
+
+
+def test_arguments_of_other_types_are_refused():
+    with pytest.raises(InputError, match="model is None"):
+        api.harmonize(TUNE, model=None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="voices is 4"):
+        api.infill(_named_voices(2), bars=(1, 1), voices=4)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="track is True"):
+        api.harmonize(TUNE, track=True)
+    with pytest.raises(InputError, match="bars is True"):
+        api.chorale(bars=True)
+    with pytest.raises(InputError, match="of the family onsets; allowed are models of the family coconet"):
+        api.harmonize(TUNE, model="coconet-onsets")
+    with pytest.raises(UnknownNameError, match=r"nearest: bassoon.*ensembles: choir, strings"):
+        api.chorale(instruments="kazoo")
+
+
+@pytest.mark.parametrize(
+    ("train", "valid"),
+    [
+        ([[67, 60, 55, 48]] * 32, [[67, 60, 55, 48]] * 32),
+        ([[67, 60, 55, 48], [69, 60, 53, 48]] * 16, [[67, 60, 55, 48]] * 32),
+        ([[67, 60, 55, 48]], [[67, 60, 55, 48]]),
+    ],
+)
+def test_chorales_without_movement_can_be_evaluated(tmp_path: Path, train: list[list[int]], valid: list[list[int]]):
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps({"train": [train], "valid": [valid]}))
+    report = api.evaluate_chorales(path, passes=1)
+    assert report["bach"]["melodic_intervals"] is None
+    json.dumps(report, allow_nan=False)
+
+
+def test_data_that_is_not_there_is_named_with_the_command_that_makes_it(tmp_path: Path):
+    file = tmp_path / "file.json"
+    file.write_text("{}")
+    for path, what in [(file, "is a file"), (tmp_path / "no", "does not exist"), (tmp_path, "holds no finished")]:
+        with pytest.raises(DataError, match=f"{what}.*musegen data chorales"):
+            api.evaluate_onsets(path)
+    with pytest.raises(DataError, match=r"^out is .*file\.json, which is a file"):
+        api.prepare_chorales(file)

@@ -78,7 +78,9 @@ def test_the_report_says_what_was_measured(monkeypatch: pytest.MonkeyPatch):
     assert "growth" not in bench.compare(["doodle"], passes=1, bars=[1])
 
 
-@pytest.mark.parametrize("wrong", [{"networks": ["waves"]}, {"passes": 0}, {"candidates": [0]}, {"bars": [0]}])
+@pytest.mark.parametrize(
+    "wrong", [{"networks": ["waves"]}, {"passes": 0}, {"candidates": [0]}, {"candidates": [65]}, {"bars": [1001]}]
+)
 def test_what_cannot_be_measured(wrong: dict):
     with pytest.raises(InputError):
         bench.compare(**wrong)

@@ -59,7 +59,7 @@ def test_ways_have_names_of_their_own():
 
 
 def test_wrong_arguments(tiny: str, data: Path):
-    with pytest.raises(InputError, match="n_pieces"):
+    with pytest.raises(InputError, match=r"^pieces is 0"):
         compare(data, model=tiny, n_pieces=0)
     with pytest.raises(InputError, match="split"):
         compare(data, model=tiny, split="test")

@@ -61,6 +61,15 @@ def test_a_melody_is_harmonized_as_notation(fragment):
     assert found.count(b"<score-part ") >= 1
 
 
+def test_an_answer_as_notes_has_a_line_for_each(fragment, asked, given_score):
+    lines = answer(fragment, {"verb": "continue", "bars": 1, "seed": 1, "format": "notes"}).decode().splitlines()
+    longer = asked(verb="continue", bars=1, seed=1)
+    assert len(lines) == longer.n_notes
+    first = given_score.tracks[0].notes[0]
+    quarters = (first.start_ticks / 480, first.duration_ticks / 480)
+    assert lines[0] == f"1 {first.pitch} {first.velocity} {quarters[0]:.6f} {quarters[1]:.6f}"
+
+
 def test_json_and_the_texts_of_a_query_say_the_same(fragment):
     as_json = {
         "verb": "infill",

@@ -100,9 +100,11 @@ def test_pieces_are_spread_evenly():
     assert len(q.spread(pieces, 99)) == 10
 
 
-@pytest.mark.parametrize("wrong", [{"max_pieces": 0}, {"candidates": 0}, {"seed": -1}, {"passes": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"max_pieces": 0}, {"candidates": 0}, {"candidates": 65}, {"seed": -1}, {"passes": 0}, {"passes": 10_001}]
+)
 def test_numbers_out_of_range_are_named_before_anything_is_read(tmp_path: Path, wrong: dict[str, int]):
     from musegen.api import evaluate_chorales
 
-    with pytest.raises(InputError, match=f"{next(iter(wrong))} must be"):
+    with pytest.raises(InputError, match=f"^{next(iter(wrong)).removeprefix('max_')} is"):
         evaluate_chorales(tmp_path / "missing.json", **wrong)

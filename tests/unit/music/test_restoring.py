@@ -59,7 +59,8 @@ def test_everything_else_stays(models: tuple[Coconet, Onsets], score: Score, fir
     try:
         found = restored(*models, score, Erasure((first, last), tuple(voices)), HOW)
     except InputError as error:
-        assert "nothing to restore" in str(error)
+        is_gap = (first - 2) * bar_ticks(score) >= score.end_ticks
+        assert ("a first bar from 1 to" if is_gap else "nothing to restore") in str(error)
         return
     start, end = int((first - 1) * bar_ticks(score)), int(last * bar_ticks(score))
     assert len(found.tracks) == len(score.tracks)
@@ -115,9 +116,9 @@ def test_bars_behind_the_end_can_be_written(models: tuple[Coconet, Onsets]):
     score = Score(480, tuple(track(name, voice) for voice, name in enumerate(VOICES)))
     found = restored(*models, score, Erasure((5, 6)), HOW)
     assert found.end_ticks == 6 * 1920
-    with pytest.raises(InputError, match="such as 3-4, from 1 to 4, and up to 200 behind them, got 0-2"):
+    with pytest.raises(InputError, match=r"bars is 0-2; score has 4, .* from 1 to 5 .* to 204"):
         restored(*models, score, Erasure((0, 2)), HOW)
-    with pytest.raises(InputError, match="got 3-2000"):
+    with pytest.raises(InputError, match="bars is 3-2000; score has 4"):
         restored(*models, score, Erasure((3, 2000)), HOW)
 
 

@@ -116,5 +116,5 @@ def test_data_without_a_split(tmp_path: Path):
     prepare_corpus(tmp_path / "raw", tmp_path / "out", n_workers=1)
     with pytest.raises(DataError, match="no piece with a beat in its valid split"):
         MuseTask(TINY, MuseTaskConfig(tmp_path / "out"))
-    with pytest.raises(DataError, match="no finished shards"):
+    with pytest.raises(DataError, match="does not exist; prepare them first"):
         MuseTask(TINY, MuseTaskConfig(tmp_path / "missing"))

@@ -39,6 +39,10 @@ def test_names_count_more_than_height():
     assert voice_tracks(four("bass", "tenor", "alto", "soprano")) == [3, 2, 1, 0]
     assert voice_tracks(four("soprano", "tenor", "bass"), ["alto"]) == [0, None, 1, 2]
     assert voice_tracks(four("", "", ""), ["alto"]) == [0, None, 1, 2]
+    assert voice_tracks(four("alto", "", "", ""), ()) == [1, 0, 2, 3]
+    for names in [("soprano", "alto", "bass"), ("S", "A", "B")]:
+        with pytest.raises(InputError, match="tenor missing, and not among voices to write"):
+            voice_tracks(four(*names), ["alto"])
 
 
 def test_what_is_no_four_voices_is_named():
