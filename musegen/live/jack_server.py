@@ -1,7 +1,10 @@
 """The JACK server, by a client of its own: whether it runs, when it goes, and where its transport is."""
 
+import contextlib
+import ctypes
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from musegen.errors import PortError
@@ -84,10 +87,25 @@ class JackTransport(LookedAt):
             self._server.close()
 
 
+def silence_jack() -> None:
+    """Keeps the JACK libraries of this process from printing: it would lie across what a user reads.
+
+    python-rtmidi brings one of its own and has no function for this, so it is found among what is loaded.
+    """
+    with contextlib.suppress(OSError):
+        loaded = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+        for path in {line.split()[-1] for line in loaded if "libjack" in line}:
+            library = ctypes.CDLL(path)
+            library.jack_set_error_function(_SILENT)
+            library.jack_set_info_function(_SILENT)
+
+
+_SILENT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(lambda message: None)
+
+
 def _jack() -> Any:
-    """Returns the library's module, silenced: what it prints would lie across what a user reads."""
+    """Returns the library's module."""
     import jack
 
-    jack.set_error_function(lambda message: None)
-    jack.set_info_function(lambda message: None)
+    silence_jack()
     return jack

@@ -5,6 +5,7 @@ through a client of its own. A port that was named is looked for, and opened aga
 """
 
 import contextlib
+import ctypes
 import threading
 import time
 from collections.abc import Iterator
@@ -15,14 +16,13 @@ import mido
 
 from musegen.errors import InputError, PortError
 from musegen.live.clock import Clock, SystemClock
-from musegen.live.jack_server import JackServer
+from musegen.live.jack_server import JackServer, silence_jack
 from musegen.live.ports import Message, OnMessage, PortName
 
 _SEQUENCER = Path("/dev/snd/seq")
 _LOOK_SECONDS = 0.5  # how often a port that was named is looked for
-_LEAVE_SECONDS = 0.05  # what was sent leaves with the next periods of the server
+_LEAVE_SECONDS = 0.05  # what was sent leaves with the next periods of the server, and what came has been taken
 _NOT_MUSIC = {"sysex": True, "timing": False, "active_sense": True}  # what an input leaves out
-_abandoned: list[Any] = []  # clients of a server that died: closing them would hang
 
 
 def list_ports(api: str | None = None) -> list[PortName]:
@@ -193,11 +193,18 @@ class _Port:
                 if self.is_connected and not is_there:
                     self.is_connected = False
                 elif is_there and not self.is_connected:
+                    self._calm()
                     self.rt.close_port()
                     with contextlib.suppress(ValueError, OSError):  # gone again in between
                         self._open(self.name)
             if self._gone.is_set():
-                _abandoned.append(undo.pop_all())
+                _abandon(undo.pop_all())
+
+    def _calm(self) -> None:
+        """Waits until nothing is under way: closing holds Python's lock, for which a message that comes would wait."""
+        if self._on_message:
+            self.rt.cancel_callback()
+        time.sleep(_LEAVE_SECONDS)
 
     def close(self) -> None:
         """Lets go of the port, after what was sent has left."""
@@ -205,9 +212,9 @@ class _Port:
             return
         self._closing.set()
         if not self._gone.is_set():
-            time.sleep(_LEAVE_SECONDS)
+            self._calm()
         if self._gone.is_set():
-            _abandoned.append(self._held)
+            _abandon(self._held)
         else:
             self._held.close()
 
@@ -230,6 +237,11 @@ def _made(kind: str, api: str, client: str) -> Iterator[Any]:
         made.delete()
 
 
+def _abandon(clients: contextlib.ExitStack) -> None:
+    """Never lets go of the clients of a server that died, not even as the interpreter ends: closing them would hang."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(clients))
+
+
 def _matching(name: str, known: list[str], kind: str) -> str:
     """Returns the one port whose name is, or has in it, what was asked for, whatever the case."""
     hits = [each for each in known if each == name] or [each for each in known if name.lower() in each.lower()]
@@ -245,4 +257,5 @@ def _rtmidi() -> Any:
         import rtmidi
     except ImportError:
         raise PortError("python-rtmidi is not installed; it comes with musegen up to Python 3.12") from None
+    silence_jack()
     return rtmidi
