@@ -291,6 +291,7 @@ def _stream(name: str, fails_after: float | None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
     try:
         _stream(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else None)
     except RuntimeError:
