@@ -1,5 +1,4 @@
 import importlib.util
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,10 +26,7 @@ def _may_use_jack() -> Iterator[None]:
         patch.setenv("JACK_NO_START_SERVER", "1")
         for name in ("COLUMNS", "NO_COLOR"):
             patch.setenv(name, "200")
-        # Where this process ignores Ctrl-C, as one in a shell's background does, what it starts would ignore it too.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
-        signal.signal(signal.SIGINT, before)
 
 
 def need_program(*programs: str) -> None:
