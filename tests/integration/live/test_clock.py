@@ -79,5 +79,5 @@ def test_our_clock_is_read_right(studio: Studio, dense_mid, need):
     clocks = [int(line.split("@")[1]) / SAMPLE_RATE for line in lines if line.startswith("CLK")]
     assert abs(len(clocks) - 12 * 2 * 24) <= 24, "24 a quarter, to the end of the last note"
     assert tempo_of(clocks, 24) == pytest.approx(126, rel=_TOLERANCE)
-    said = float(re.findall(r"flt: +([\d.]+)\[BPM\]", heard.read_text())[-1])
-    assert said == pytest.approx(126, rel=2 * _TOLERANCE), "its filter swings by a percent"
+    said = [float(bpm) for bpm in re.findall(r"flt: +([\d.]+)\[BPM\]", heard.read_text())]
+    assert np.median(said) == pytest.approx(126, rel=2 * _TOLERANCE), "its filter swings by a percent and more"

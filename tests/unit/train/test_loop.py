@@ -146,9 +146,13 @@ def test_a_signal_saves_and_leaves_and_the_rest_is_as_if_it_had_not_come(tmp_pat
 def test_max_hours_stops_and_counts_earlier_time(tmp_path):
     outcome = train(tmp_path, max_hours=1e-9)
     assert (outcome.step, outcome.finished) == (1, False)
+    values = json.loads((tmp_path / "state-00000001" / "state.json").read_text())
+    assert 0 < values["elapsed_seconds"] <= outcome.elapsed_seconds
+    values["elapsed_seconds"] = 1000.0
+    (tmp_path / "state-00000001" / "state.json").write_text(json.dumps(values))
     later = train(tmp_path, resume=True)
     assert later.finished
-    assert later.elapsed_seconds > outcome.elapsed_seconds
+    assert 1000.0 < later.elapsed_seconds < 2000.0
 
 
 def test_a_kill_while_saving_leaves_the_state_before(tmp_path, monkeypatch):
