@@ -1,6 +1,7 @@
 """Real programs on a real JACK server. The tests' own process is no client of it: whatever hangs, they do not."""
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import mido
 
@@ -151,11 +152,11 @@ class Studio:
             end(self.server)
 
 
-def record_in_ardour(studio: Studio, path: Path) -> Path:
+def record_in_ardour(studio: Studio, path: Path) -> tuple[Path, dict[str, Any]]:
     """Have Ardour record what musegen plays of a file.
 
     Returns:
-        The folder of the session.
+        The folder of the session, and what the player reports.
     """
     script = Path(__file__).with_name("ardour_record.lua")
     said = ""
@@ -170,12 +171,12 @@ def record_in_ardour(studio: Studio, path: Path) -> Path:
         assert ardour.poll() == 3, said
     else:
         raise AssertionError(f"Ardour did not start: {said}")
-    player = studio.musegen("play", path, "--port", "ardour:Rec")
-    _, complaints = player.communicate(timeout=60)
+    player = studio.musegen("play", path, "--port", "ardour:Rec", "--json")
+    said, complaints = player.communicate(timeout=60)
     assert player.returncode == 0, complaints
     (session / "DONE").touch()
     assert ardour.wait(60) == 0
-    return session
+    return session, json.loads(said)
 
 
 def end(process: subprocess.Popen[str], is_read: bool = False) -> None:

@@ -90,7 +90,7 @@ def test_musescore_opens_the_score_in_four_voices(need, client, melody: Score, t
 def test_ardour_adds_three_voices_to_a_region_that_it_recorded(need, client, melody: Score, studio: Studio):
     need("ardour7-lua", "curl")
     melody.write(studio.folder / "melody.mid")
-    session = record_in_ardour(studio, studio.folder / "melody.mid")
+    session, _ = record_in_ardour(studio, studio.folder / "melody.mid")
 
     def run(script: Path) -> str:
         command = ["ardour7-lua", str(HERE / "ardour_action.lua"), str(session), str(script)]

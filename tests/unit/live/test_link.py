@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from musegen.live.clock import SystemClock
@@ -43,8 +45,12 @@ def test_it_stops_and_rolls_with_the_session(transport):
     assert transport.is_rolling(clock.now())
     epoch = transport.epoch
     for is_playing in (True, False, True):
-        state = transport._link.captureSessionState()
-        state.setIsPlaying(is_playing, transport._link.clock().micros())
-        transport._link.commitSessionState(state)
+        deadline = time.monotonic() + 5
+        while transport._link.captureSessionState().isPlaying() != is_playing:  # a session may be joined just now
+            assert time.monotonic() < deadline
+            state = transport._link.captureSessionState()
+            state.setIsPlaying(is_playing, transport._link.clock().micros())
+            transport._link.commitSessionState(state)
+            time.sleep(0.01)
         assert transport.is_rolling(clock.now()) == is_playing
     assert transport.epoch > epoch
