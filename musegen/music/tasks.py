@@ -113,8 +113,7 @@ class MuseTask(Task):
     def loss(self, phase: str, batch: Any) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Returns the mean loss in nats a token."""
         inputs, targets = batch
-        loss = self.model.losses(inputs, targets).mean()
-        return loss, {"tokens": float(targets.numel())}
+        return self.model.loss(inputs, targets), {"tokens": float(targets.numel())}
 
     def validate(self) -> dict[str, float]:
         """Returns nats a token and a note on fixed windows of held-out pieces, with all controls known."""

@@ -110,3 +110,12 @@ def test_bad_settings(name: str, settings: dict[str, int], message: str):
 def test_unknown_pattern():
     with pytest.raises(UnknownNameError, match="fixed"):
         parse("fixd")
+
+
+@pytest.mark.parametrize("n_positions", [100, 256, 700])
+def test_causal_attention_in_bfloat16_is_that_of_float32(n_positions):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, n_positions, 2, 16).unbind()
+    exact = Dense().kinds[0].attend(q, k, v)
+    rough = Dense().kinds[0].attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    torch.testing.assert_close(rough.float(), exact, atol=0.05, rtol=0.05)
