@@ -8,7 +8,8 @@ Heavy libraries are imported inside the verbs that need them, after the argument
 
 from musegen.api.composing import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, MAX_PIECES, compose, continue_score
 from musegen.api.evaluating import evaluate_chorales, evaluate_coconet, evaluate_muse, evaluate_onsets
-from musegen.api.harmonizing import chorale, harmonize, infill
+from musegen.api.harmonizing import chorale, harmonize
+from musegen.api.infilling import infill
 from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, DEFAULT_ONSETS, composers, instruments, models
 from musegen.api.scores import convert, engrave, info, listen, plot, render
 from musegen.api.training import export, prepare_chorales, prepare_data, roundtrip, train

@@ -31,6 +31,25 @@ def whole(name: str, value: int, low: int, high: int) -> int:
     return number
 
 
+def bar_span(bars: tuple[int, int]) -> tuple[int, int]:
+    """Returns the first and the last bar, counted from 1, as ints.
+
+    Raises:
+        InputError: they are no such numbers, or the last comes before the first.
+    """
+    try:
+        first, last = bars
+        numbers = operator.index(first), operator.index(last)
+    except (TypeError, ValueError):
+        numbers = 0, 0
+    else:
+        numbers = (0, 0) if isinstance(first, bool) or isinstance(last, bool) else numbers
+    if not 1 <= numbers[0] <= numbers[1]:
+        allowed = "the first bar, 1 or more, and the last, not before the first, such as (3, 4)"
+        raise InputError(f"bars is {bars!r}; allowed are {allowed}")
+    return numbers
+
+
 def drawn_seed(seed: int | None) -> int:
     """Returns a seed as it is, and draws one where there is none."""
     return int.from_bytes(os.urandom(4), "little") if seed is None else whole("seed", seed, 0, MAX_SEED)

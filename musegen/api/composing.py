@@ -21,6 +21,7 @@ from musegen.music.grid import GridScore
 from musegen.music.tokenizer import Bar, Controls
 
 if TYPE_CHECKING:
+    from musegen.core.sampling import Sampling
     from musegen.music.generate import Generation
     from musegen.music.grammar import Request
 
@@ -247,11 +248,16 @@ def _fitting(names: list[str]) -> list[str]:
 
 def generation_of(order: Order, request: "Request", seed: int) -> "Generation":
     """Returns the generation that writes `n` pieces of one request."""
-    from musegen.core.sampling import Sampling
     from musegen.music.generate import Generation
 
-    sampling = Sampling(order.temperature, None, order.top_p)
-    return Generation(muse(order.model), [request] * order.n, sampling, seed)
+    return Generation(muse(order.model), [request] * order.n, sampling_of(order), seed)
+
+
+def sampling_of(order: Order) -> "Sampling":
+    """Returns how tokens are drawn."""
+    from musegen.core.sampling import Sampling
+
+    return Sampling(order.temperature, None, order.top_p)
 
 
 def _generate(order: Order, request: "Request", on_bar: OnBar | None) -> list[GridScore]:

@@ -1,13 +1,12 @@
 """Four-part writing: a melody harmonised, a score restored, a new chorale."""
 
-import operator
 import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musegen.api.arguments import MAX_BARS, MAX_CANDIDATES, MAX_PASSES, drawn_seed, signed, whole
+from musegen.api.arguments import MAX_BARS, MAX_CANDIDATES, MAX_PASSES, bar_span, drawn_seed, signed, whole
 from musegen.api.models import DEFAULT_COCONET, DEFAULT_ONSETS, coconet, onsets
 from musegen.errors import InputError, UnknownNameError
 from musegen.midi.convert import ScoreLike, as_score
@@ -82,7 +81,7 @@ def harmonize(
     return signed(found, ["harmonize", _name(melody)], options)
 
 
-def infill(
+def restore(
     score: ScoreLike,
     *,
     bars: tuple[int, int] | None = None,
@@ -94,7 +93,7 @@ def infill(
     model: str = DEFAULT_COCONET,
     on_pass: OnPass | None = None,
 ) -> Score:
-    """Restores a score in four voices: writes anew what is missing or erased. Everything else stays as it is.
+    """Restores a score in four voices: `infill` with a Coconet, whose arguments are explained there too.
 
     Args:
         score: a score, the path of a score file, or an object of another library, with a track for each voice: named
@@ -114,7 +113,7 @@ def infill(
         CheckpointError: the model is damaged.
     """
     names = _voices(voices)
-    span = None if bars is None else _span(bars)
+    span = None if bars is None else bar_span(bars)
     how, options = _filling(candidates, passes, temperature, seed)
     music = as_score(score)
     from musegen.music.restoring import Erasure, restored
@@ -218,20 +217,6 @@ def _voices(voices: Sequence[str] | None) -> tuple[str, ...]:
         if voice not in VOICES:
             raise UnknownNameError("voice", str(voice), VOICES)
     return tuple(voice for voice in VOICES if voice in voices)
-
-
-def _span(bars: tuple[int, int]) -> tuple[int, int]:
-    try:
-        first, last = bars
-        numbers = operator.index(first), operator.index(last)
-    except (TypeError, ValueError):
-        numbers = 0, 0
-    else:
-        numbers = (0, 0) if isinstance(first, bool) or isinstance(last, bool) else numbers
-    if not 1 <= numbers[0] <= numbers[1]:
-        allowed = "the first bar, 1 or more, and the last, not before the first, such as (3, 4)"
-        raise InputError(f"bars is {bars!r}; allowed are {allowed}")
-    return numbers
 
 
 def _name(music: ScoreLike) -> str:

@@ -197,6 +197,7 @@ def _received(n_bars: int, report: OnProgress) -> dict[str, Any]:
         "sent": len(went),
         "arrived": len(came),
         "in_order": came == went,
+        "first_difference": next((f"{c} came, {w} was sent" for c, w in zip(came, went, strict=False) if c != w), None),
         "held_at_the_end": len(receiver.held),
         "late_p99_ms": scheduler.lateness_ms(99)[0],
     }

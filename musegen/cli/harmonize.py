@@ -1,4 +1,4 @@
-"""`musegen harmonize`, `musegen infill` and `musegen chorale`: four-part writing.
+"""`musegen harmonize`, `musegen chorale` and `musegen infill`: four-part writing, and scores filled in.
 
 Options that are not given are not passed on: the defaults are those of the verbs of the API.
 """
@@ -65,34 +65,48 @@ def harmonize(
 
 
 def infill(
-    score: Annotated[Path, typer.Argument(metavar="SCORE", help="Four voices, each a track of its own.")],
+    score: Annotated[Path, typer.Argument(metavar="SCORE", help="MIDI, MusicXML, ABC or Humdrum.")],
     out: Out,
     bars: Annotated[
+        str | None, typer.Option(metavar="A-B", help="Bars to write anew, a pick-up counted; all if left out.")
+    ] = None,
+    tracks: Annotated[
         str | None,
-        typer.Option(
-            metavar="A-B",
-            help="Bars to write anew, a pick-up counted; they may go on right behind the end. Else single silences.",
-        ),
+        typer.Option(metavar="NAME|N,...", help="Tracks to write anew, such as bass,2; all if left out."),
+    ] = None,
+    add: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Instruments to add; `musegen instruments` lists the names.")
     ] = None,
     voices: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME...", help="In which voices, such as alto,tenor; all if left out.")
+        str | None, typer.Option(metavar="NAME,NAME...", help="Voices of a chorale, such as alto,tenor.")
     ] = None,
+    composer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="In whose style; `musegen composers` lists the names.")
+    ] = None,
+    density: Annotated[str | None, typer.Option(metavar="low|medium|high", help="How many notes a bar.")] = None,
     candidates: Candidates = None,
     passes: Passes = None,
     temperature: Temperature = None,
+    top_p: Annotated[
+        float | None, typer.Option(metavar="P", help="Draw from the likeliest notes that have this probability.")
+    ] = None,
     seed: Seed = None,
-    model: Model = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="auto|NAME", help="Which model; auto takes coconet for chorales.", show_default="auto"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Restore what is missing or erased in a four-part score. Everything else stays as it is.
+    """Write bars, tracks or voices of a score anew, or add a track. Everything else stays as it is.
 
-    Example: musegen infill chorale.mid --bars 3-4 --voices alto,tenor -o restored.mid
+    Example: musegen infill song.mid --bars 5-8 --tracks bass -o filled.mid
     """
-    options = given(bars=bar_span(bars), voices=names(voices), candidates=candidates)
-    options |= given(passes=passes, temperature=temperature, seed=seed, model=model)
+    options = given(bars=bar_span(bars), tracks=names(tracks), add=names(add), voices=names(voices))
+    options |= given(composer=composer, density=density, candidates=candidates, passes=passes)
+    options |= given(temperature=temperature, top_p=top_p, seed=seed, model=model)
     from musegen import api
 
-    _write(out, "Restoring", lambda on_pass: api.infill(score, **options, on_pass=on_pass), as_json)
+    _write(out, "Filling in", lambda on_done: api.infill(score, **options, on_progress=on_done), as_json)
 
 
 def chorale(
@@ -123,7 +137,7 @@ def _write(out: Path, what: str, verb: "Callable[[Callable[[int, int], None]], S
     from musegen.midi.formats import check_writable
 
     check_writable(out)
-    with StageProgress("passes") as progress:
+    with StageProgress("done") as progress:
         score = verb(lambda done, of: progress.update(what, done, of))
     score.write(out)
     if as_json:

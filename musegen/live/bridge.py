@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from musegen.api.composing import continue_score
-from musegen.api.harmonizing import harmonize, infill
+from musegen.api.harmonizing import harmonize
+from musegen.api.infilling import infill
 from musegen.errors import InputError, ScoreFileError, UnknownNameError
 from musegen.midi.formats import read
 from musegen.midi.score import Score

@@ -95,7 +95,7 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
     n_ticks = round((longer.n_ticks - grid.n_ticks) * score.ticks_per_quarter / v.TICKS_PER_QUARTER)
     tracks = list(score.tracks)
     for index in np.unique(new[:, INSTRUMENT]).tolist():
-        notes = _in_ticks(new[new[:, INSTRUMENT] == index], score.ticks_per_quarter, start, n_ticks)
+        notes = in_ticks(new[new[:, INSTRUMENT] == index], score.ticks_per_quarter, start, n_ticks)
         own = [
             place
             for place, track in enumerate(score.tracks)
@@ -144,7 +144,7 @@ def _newest_program(track: Track) -> int:
     return int(track.programs_of(track.notes.start_ticks[-1:])[0])
 
 
-def _in_ticks(rows: np.ndarray, ticks_per_quarter: int, start: int, n_ticks: int) -> Notes:
+def in_ticks(rows: np.ndarray, ticks_per_quarter: int, start: int, n_ticks: int) -> Notes:
     """Returns grid notes (n, 5), counted from `start`, as notes of a score, none of which passes start + n_ticks."""
     scale = ticks_per_quarter / v.TICKS_PER_QUARTER
     onset = np.minimum(np.rint(rows[:, ONSET] * scale).astype(np.int64), n_ticks - 1)
@@ -157,7 +157,7 @@ def _longer(track: Track, notes: Notes, start: int) -> Track:
     """Returns a track with new notes from tick `start` on, free of pedal and pitch wheel."""
     if not len(notes):
         return track
-    notes = track.notes.joined(_untangled(track.notes, notes, track.is_drum))
+    notes = track.notes.joined(untangled(track.notes, notes, track.is_drum))
     controls, bends = track.controls, track.pitch_bends
     pedal = controls[controls.number == _PEDAL]
     if len(pedal) and pedal[-1].value >= 64:
@@ -167,18 +167,27 @@ def _longer(track: Track, notes: Notes, start: int) -> Track:
     return replace(track, notes=notes, controls=controls, pitch_bends=bends)
 
 
-def _untangled(before: Notes, notes: Notes, is_drum: bool = False) -> Notes:
+def untangled(others: Notes, notes: Notes, is_drum: bool = False) -> Notes:
     """Returns new notes such that a MIDI file, which ends the older of two notes of one pitch first, tells them apart.
 
-    A note whose key is still down waits for it, and is left out where nothing remains of it. A drum does not wait: it
-    ends no earlier than the older stroke.
+    A note whose key is still down waits for it, and one whose key goes down again ends before; what is left out is that
+    of which nothing remains. A drum does not wait: it ends no earlier than the older stroke.
+
+    Args:
+        others: what the track has.
+        notes: what is new.
+        is_drum: whether it is a track of drums.
     """
-    until = np.zeros(128, dtype=np.int64)
-    np.maximum.at(until, before.pitch, before.end_ticks)
+    starts = {pitch: others.start_ticks[others.pitch == pitch] for pitch in np.unique(notes.pitch).tolist()}
+    ends = {pitch: np.maximum.accumulate(others.end_ticks[others.pitch == pitch]) for pitch in starts}
+    until = dict.fromkeys(starts, 0)
     kept = []
     for start_ticks, duration_ticks, pitch, velocity in notes:
-        end = max(start_ticks + duration_ticks, int(until[pitch]) if is_drum else 0)
-        start = start_ticks if is_drum else max(start_ticks, int(until[pitch]))
+        n_before = int(np.searchsorted(starts[pitch], start_ticks, side="right"))
+        held = max(until[pitch], int(ends[pitch][n_before - 1]) if n_before else 0)
+        start = start_ticks if is_drum else max(start_ticks, held)
+        end = max(start_ticks + duration_ticks, held if is_drum else 0)
+        end = min([end, *starts[pitch][n_before : n_before + 1].tolist()])
         if start < end:
             kept.append((start, end - start, pitch, velocity))
             until[pitch] = end

@@ -7,7 +7,7 @@
 - The tokens are in canonical order, so that they are what `tokenizer.encode` would make of the same music.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,10 +16,44 @@ from musegen.midi.instruments import DRUMS, INSTRUMENTS, MAX_PITCHED
 from musegen.music import vocabulary as v
 from musegen.music.features import Place, Tracker, features
 from musegen.music.grid import DRUM_TICKS, GridScore
+from musegen.music.sequences import sequence, without
 from musegen.music.tokenizer import Bar, Controls, Decoder, GridNote, encode
 
 _MAX_TIES = 8  # in endless playing no bar line ends a note
 _ENDLESS_ENTRY = 8  # the bar by which all instruments play where there is no middle
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Where something is missing in a piece.
+
+    Args:
+        grid: the piece, or as much of it as the context of the model holds, with what is left of it.
+        first: the first of its bars in which something is missing.
+        last: the one after the last.
+        instruments: whose notes are missing; none for all.
+        place: where the grid stands in the piece.
+    """
+
+    grid: GridScore
+    first: int
+    last: int
+    instruments: tuple[int, ...] = ()
+    place: Place = field(default_factory=Place)
+
+    def preamble(self, header: list[int]) -> np.ndarray:
+        """Returns what the model reads before the missing bars: (T, 6), behind the header (`sequences.without`)."""
+        (left, place), (asked, there) = without(self.grid, self.first, self.last, self.instruments, self.place)
+        return sequence(header, [(left, place), (asked[: 1 + len(self.instruments)], there)]).rows
+
+    @property
+    def held(self) -> dict[int, int]:
+        """The notes that sound on into the gap, and until which of its ticks."""
+        start = self.grid.bar_ticks[self.first]
+        onset, instrument, pitch, duration, _ = self.grid.notes.T
+        on = (onset < start) & (onset + duration > start)
+        notes = instrument[on] * v.N_PITCHES + pitch[on] - v.LOWEST_PITCH
+        return dict(zip(notes.tolist(), (onset[on] + duration[on] - start).tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -33,7 +67,10 @@ class Request:
         keep_tempo: no tempo but that of the controls.
         prompt: the bars before, in which what is written goes on.
         all_play: every instrument of the controls must play; otherwise they are only the ones that may.
-        enter_by: the new bar, from 0, on whose line the last of them enters; None for the middle, in endless playing 8.
+        enter_by: the new bar, from 0, on whose line the last of them enters; None for the
+            middle, in endless playing 8, in a gap the last.
+        gap: what is missing, instead of a prompt: just this is written, `n_bars` are its bars, with their meters and
+            tempos.
     """
 
     controls: Controls
@@ -43,6 +80,12 @@ class Request:
     prompt: GridScore | None = None
     all_play: bool = True
     enter_by: int | None = None
+    gap: Gap | None = None
+
+    @property
+    def playing(self) -> tuple[int, ...]:
+        """Who may play."""
+        return (self.gap and self.gap.instruments) or self.controls.instruments
 
     def __post_init__(self):
         if self.n_bars is not None and self.n_bars < 1:
@@ -50,6 +93,8 @@ class Request:
         for keep, name in ((self.keep_meter, "meter"), (self.keep_tempo, "tempo")):
             if keep and getattr(self.controls, name) is None:
                 raise InputError(f"keep_{name} needs a {name} in the controls")
+        if self.gap and (self.prompt is not None or self.n_bars != self.gap.last - self.gap.first):
+            raise InputError(f"bars is {self.n_bars}; a gap has {self.gap.last - self.gap.first}, and takes no prompt")
 
 
 class MuseGuide:
@@ -67,27 +112,27 @@ class MuseGuide:
     def __init__(self, request: Request, context: int):
         self.request = request
         self.context = context
-        self.header = request.controls.tokens()
-        prompt = request.prompt
+        gap, prompt = request.gap, request.prompt
         self.n_prompt_bars = prompt.n_bars if prompt is not None else 0
         n_bars = None if request.n_bars is None else self.n_prompt_bars + request.n_bars
-        self.place = Place(0, n_bars)
+        self.place = Place(gap.place.first_bar + gap.first, gap.place.n_bars) if gap else Place(0, n_bars)
+        self._preamble = gap.preamble(request.controls.tokens()) if gap else None
         self.last_bar = None if n_bars is None else n_bars - 1
         self.events: list[Bar | GridNote] = []
-        self._silent = set(request.controls.instruments if request.all_play else ())  # who has still to enter
-        middle = _ENDLESS_ENTRY if request.n_bars is None else request.n_bars // 2
-        self._entry_bar = self.n_prompt_bars + (middle if request.enter_by is None else request.enter_by)
+        self._silent = set(request.playing if request.all_play else ())  # who has still to enter
+        usual = _ENDLESS_ENTRY if request.n_bars is None else request.n_bars - 1 if gap else request.n_bars // 2
+        self._entry_bar = self.n_prompt_bars + (usual if request.enter_by is None else request.enter_by)
 
         self._decoder, self._tracker = Decoder(), Tracker(self.place)
         self._rows: list[np.ndarray] = []  # the inputs of the body
         self._bar_starts: list[int] = []  # where in them each bar begins
         self._bar = -1
         self._bar_is_empty = True
-        self._may_be_empty = prompt is not None  # this bar, after the one before it
+        self._may_be_empty = bool(prompt is not None or gap)  # this bar, after the one before it
         self._last = v.START
         self._last_note = -1  # the newest note at this tick, as a place among the note tokens
         self._ties = 0
-        self._sounding: dict[int, int] = {}  # by note, until when
+        self._sounding = gap.held if gap else {}  # by note, until when
         self._sounding_until = 0
         self._heard: set[int] = set()
         self._notes_allowed = self._playable()
@@ -102,8 +147,8 @@ class MuseGuide:
     # What the model is fed --------------------------------------------------------------------------------------------
 
     def prompt(self) -> np.ndarray:
-        """Returns the header and as many of the newest bars as leave half of the context free: (T, 6)."""
-        room = self.context // 2
+        """Returns what comes first and as many of the newest bars as leave half of the context free: (T, 6)."""
+        room = (self.context - (0 if self._preamble is None else len(self._preamble))) // 2
         first = next((bar for bar, start in enumerate(self._bar_starts) if start >= len(self._rows) - room), None)
         if first is None:
             return self._inputs(max(self._bar, 0), self._cut_inside_bar(room))
@@ -118,8 +163,9 @@ class MuseGuide:
         return len(self._rows)
 
     def _inputs(self, first_bar: int, start: int) -> np.ndarray:
-        place = Place(first_bar, self.place.n_bars)
-        rows = [_rows(np.array(self.header), place)]
+        place = Place(self.place.first_bar + first_bar, self.place.n_bars)
+        header = np.array(self.request.controls.tokens())
+        rows = [_rows(header, place) if self._preamble is None else self._preamble]
         if self._bar_starts:
             meter, tempo = self._line_of(first_bar)
             rows.append(_rows(np.array([v.BAR, meter, tempo]), place))
@@ -151,9 +197,9 @@ class MuseGuide:
 
     def _allow_bar_line(self, mask: np.ndarray) -> bool:
         """Allows a new meter and tempo where they may stand, and returns whether one of them must come."""
-        controls, request, is_first = self.request.controls, self.request, not self._bar
+        is_first = not self._bar
         if self._last == v.BAR:
-            wanted = controls.meter if request.keep_meter else None
+            wanted = self._wanted_line()[0]
             if is_first or wanted not in (None, self._decoder.meter):
                 mask[v.METER.slice] = self._meters(wanted)
                 return True
@@ -161,7 +207,7 @@ class MuseGuide:
                 mask[v.METER.slice] = self._meters(None)
                 mask[v.METER.first + self._decoder.meter] = False
         if self._last == v.BAR or self._last in v.METER:
-            wanted = controls.tempo if request.keep_tempo else None
+            wanted = self._wanted_line()[1]
             if is_first or wanted not in (None, self._decoder.tempo):
                 mask[v.METER.slice] = False
                 mask[v.TEMPO.slice] = _only(wanted, v.TEMPO.size)
@@ -171,10 +217,18 @@ class MuseGuide:
                 mask[v.TEMPO.first + self._decoder.tempo] = False
         return False
 
+    def _wanted_line(self) -> tuple[int | None, int | None]:
+        """Returns the meter and tempo that this bar must have, None where it is free."""
+        request, controls, gap = self.request, self.request.controls, self.request.gap
+        if gap:
+            bar = gap.first + self._bar
+            return int(gap.grid.meters[bar]), int(gap.grid.tempos[bar])
+        return controls.meter if request.keep_meter else None, controls.tempo if request.keep_tempo else None
+
     def _meters(self, wanted: int | None) -> np.ndarray:
         """Returns which meters leave all that sounds room until the last bar line, if all further bars are in it."""
         meters = _only(wanted, v.METER.size)
-        if self.last_bar is None:
+        if self.last_bar is None or self.request.gap:
             return meters
         ends = self._decoder.bar_tick + (self.last_bar - self._bar + 1) * v.METER_TICKS
         return meters & (ends >= self._sounding_until)
@@ -190,17 +244,21 @@ class MuseGuide:
         mask[v.LENGTH.slice] = np.repeat(fits, len(v.VELOCITIES))
 
     def _room(self) -> int:
-        """Returns the ticks from here to the last bar line, if all further bars are in this meter."""
+        """Returns the ticks from here to the last bar line, if all bars whose meter is free are in this one."""
         if self.last_bar is None:
             return (_MAX_TIES + 1) * v.TICKS_PER_WHOLE
-        decoder = self._decoder
+        decoder, gap = self._decoder, self.request.gap
+        if gap:
+            n_ticks = int(gap.grid.bar_ticks[gap.last] - gap.grid.bar_ticks[gap.first])
+            return n_ticks - decoder.bar_tick - decoder.tick
         later = (self.last_bar - self._bar) * int(v.METER_TICKS[decoder.meter])
         return decoder.bar_end + later - decoder.bar_tick - decoder.tick
 
     def _allow_events(self, mask: np.ndarray):
         notes = self._notes_allowed.copy()
         notes[: self._last_note + 1] = False  # upwards within a chord
-        must_enter = bool(self._silent) and self._bar >= self._entry_bar
+        # In a gap, the last one may enter anywhere in the last bar: it cannot end in silence.
+        must_enter = len(self._silent) > bool(self.request.gap) and self._bar >= self._entry_bar
         if must_enter:  # here, on the bar line, and in order: so nobody above the lowest who is missing
             notes[(min(self._silent) + 1) * v.N_PITCHES :] = False
         now = self._decoder.bar_tick + self._decoder.tick
@@ -217,11 +275,14 @@ class MuseGuide:
         if self._last not in v.WAIT:
             is_last = self._bar == self.last_bar
             mask[v.BAR] = not is_last and (self._may_be_empty or not self._bar_is_empty)
-            mask[v.END] = is_last and not self._bar_is_empty
+            if self.request.gap:  # what stands around it may sound where this rests
+                mask[v.END] = is_last and bool(self._heard) and not self._silent
+            else:
+                mask[v.END] = is_last and not self._bar_is_empty
 
     def _playable(self) -> np.ndarray:
         """Returns which note tokens lie in the range of an instrument that may play: (N_NOTES,) bool."""
-        playing = set(self.request.controls.instruments)
+        playing = set(self.request.playing)
         if not playing and len(self._heard - {DRUMS}) >= MAX_PITCHED:
             playing = self._heard
         notes = np.zeros((len(INSTRUMENTS), v.N_PITCHES), dtype=bool)
@@ -244,7 +305,7 @@ class MuseGuide:
         row = np.concatenate([[token], self._tracker.push(token)])
         if token == v.BAR:
             if self._bar >= self.n_prompt_bars:
-                self._may_be_empty = not self._bar_is_empty
+                self._may_be_empty = not self._bar_is_empty or bool(self.request.gap and self.request.gap.instruments)
             self._bar_starts.append(len(self._rows))
             self._bar += 1
             self._bar_is_empty = True

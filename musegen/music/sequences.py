@@ -8,7 +8,7 @@ from musegen.midi.instruments import DRUMS
 from musegen.music import vocabulary as v
 from musegen.music.corpus import Piece
 from musegen.music.features import Place, features
-from musegen.music.grid import INSTRUMENT, GridScore
+from musegen.music.grid import INSTRUMENT, ONSET, GridScore
 from musegen.music.tokenizer import Controls, decode, encode
 
 # Notes a quarter for each instrument that plays: the terciles of windows drawn as in training.
@@ -56,6 +56,11 @@ class Sequence:
     tokens: np.ndarray
     features: np.ndarray
     n_header: int
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The inputs (T, 6), as a model takes them."""
+        return np.concatenate([self.tokens[:, None], self.features], axis=1)
 
 
 def window(piece: Piece, first_bar: int, last_bar: int) -> np.ndarray:
@@ -181,52 +186,57 @@ def _dropped(controls: Controls, chance: float, rng: np.random.Generator) -> Con
 
 
 def _infill(body: np.ndarray, place: Place, rng: np.random.Generator) -> list[tuple[np.ndarray, Place]]:
-    """Returns a body with a span of bars or an instrument missing, and what is missing after `fill`."""
-    notes = body[_in(body, v.NOTE)]
-    instruments = np.unique((notes - v.NOTE.first) // v.N_PITCHES)
-    if len(instruments) > 1 and rng.random() < 0.5:
-        return without_instrument(decode(body), int(rng.choice(instruments)), place)
-    starts = np.append(np.flatnonzero(body == v.BAR), len(body))
-    n_bars = len(starts) - 1
-    length = int(rng.integers(1, max(n_bars // 2, 1) + 1))
-    first = int(rng.integers(0, n_bars - length + 1))
-    return without_bars(body, starts, first, first + length, place)
+    """Returns a body in which something is missing, and what is missing after `fill`.
+
+    In half of the pieces for more than one instrument that is some of them, mostly one, for half of these throughout;
+    else it is all that begins in some bars.
+    """
+    grid = decode(body)
+    n = len(grid.instruments)
+    missing: tuple[int, ...] = ()
+    if n > 1 and rng.random() < 0.5:
+        n_missing = 1 if n == 2 or rng.random() < 0.7 else int(rng.integers(2, n))
+        missing = tuple(sorted(rng.choice(grid.instruments, n_missing, replace=False).tolist()))
+        if rng.random() < 0.5:
+            return without(grid, 0, grid.n_bars, missing, place)
+    length = int(rng.integers(1, max(grid.n_bars // 2, 1) + 1))
+    first = int(rng.integers(0, grid.n_bars - length + 1))
+    return without(grid, first, first + length, missing, place)
 
 
-def without_bars(
-    body: np.ndarray, starts: np.ndarray, first: int, last: int, place: Place
+def without(
+    grid: GridScore, first: int, last: int, instruments: tuple[int, ...], place: Place
 ) -> list[tuple[np.ndarray, Place]]:
-    """Returns a body whose bars first..last - 1 are gaps, and then `fill`, those bars and `end`.
+    """Returns a piece in which notes are missing, and what is missing.
 
     Args:
-        body: whole bars, the first of which names its meter and tempo.
-        starts: (n_bars + 1,) where each bar's tokens start, and the end.
-        first: the first bar that is missing, counted in this body.
+        grid: the piece.
+        first: the first bar in which notes are missing: those that begin in it.
         last: the one after the last.
-        place: where the body stands in its piece.
+        instruments: whose notes are missing; none for all.
+        place: where the piece stands in a longer one.
+
+    Returns:
+        The bars with what is left, each bar that misses something marked by `gap` behind its line; and `fill`, the
+        instruments, the bars first..last - 1 with the missing notes alone, and `end`.
     """
-    gaps, missing = [], [np.array([v.FILL])]
-    meter = tempo = 0
-    for bar in range(last):
-        tokens = body[starts[bar] : starts[bar + 1]]
-        line = [token for token in tokens[:3].tolist() if token in v.METER or token in v.TEMPO]
-        meter = next((token for token in line if token in v.METER), meter)
-        tempo = next((token for token in line if token in v.TEMPO), tempo)
-        if bar >= first:
-            gaps.append([v.BAR, *line, v.GAP])
-            missing.append(np.array([v.BAR, meter, tempo] if bar == first else [v.BAR, *line]))
-            missing.append(tokens[1 + len(line) :])
-    context = np.concatenate([body[: starts[first]], *gaps, body[starts[last] :]])
+    onset = grid.notes[:, ONSET]
+    missing = (onset >= grid.bar_ticks[first]) & (onset < grid.bar_ticks[last])
+    if instruments:
+        missing &= np.isin(grid.notes[:, INSTRUMENT], instruments)
+    rest = encode(replace(grid, notes=grid.notes[~missing]))
+    part = replace(grid, notes=grid.notes[missing]).bars(first, last)
+    gaps = rest.bar_starts[first:last] + n_line(grid)[first:last]
+    context = np.insert(rest.tokens.astype(np.int64), gaps, v.GAP)
+    asked = [v.FILL, *(v.INSTRUMENT.first + index for index in instruments)]
     there = replace(place, first_bar=place.first_bar + first)
-    return [(context, place), (np.concatenate([*missing, [v.END]]), there)]
+    return [(context, place), (np.concatenate([asked, encode(part).tokens, [v.END]]).astype(np.int64), there)]
 
 
-def without_instrument(grid: GridScore, instrument: int, place: Place) -> list[tuple[np.ndarray, Place]]:
-    """Returns a piece without one instrument, and then `fill`, that instrument's token, its part and `end`."""
-    is_missing = grid.notes[:, INSTRUMENT] == instrument
-    rest = encode(replace(grid, notes=grid.notes[~is_missing])).tokens
-    part = encode(replace(grid, notes=grid.notes[is_missing])).tokens
-    return [(rest, place), (np.concatenate([[v.FILL, v.INSTRUMENT.first + instrument], part, [v.END]]), place)]
+def n_line(grid: GridScore) -> np.ndarray:
+    """Returns how many tokens the line of each bar has (n_bars,): `bar`, and the meter and tempo that change there."""
+    new_meter, new_tempo = (np.diff(levels, prepend=-1) != 0 for levels in (grid.meters, grid.tempos))
+    return 1 + new_meter.astype(np.int64) + new_tempo
 
 
 def _in(tokens: np.ndarray, block: v.Block) -> np.ndarray:

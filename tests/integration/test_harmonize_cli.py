@@ -73,7 +73,11 @@ def test_a_new_chorale_opens_as_notation(musegen: Run, tmp_path: Path):
             "track is 2; allowed are whole numbers from 1 to 1",
         ),
         (["harmonize", "melody.mid", "--model", "muse-small", "-o", "out.mid"], "models of the family coconet"),
-        (["infill", "melody.mid", "-o", "out.mid"], "must have a track each for soprano, alto, tenor and bass"),
+        (["infill", "melody.mid", "-o", "out.mid"], "name bars, tracks or an instrument to add"),
+        (
+            ["infill", "melody.mid", "--passes", "2", "-o", "out.mid"],
+            "must have a track each for soprano, alto, tenor and",
+        ),
         (["infill", "melody.mid", "--bars", "x", "-o", "out.mid"], "--bars must be FIRST-LAST"),
         (["infill", "melody.mid", "--voices", "viola", "-o", "out.mid"], "unknown voice 'viola'"),
         (["chorale", "--bars", "0", "-o", "out.mid"], "bars is 0"),

@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from musegen.errors import InputError
 from musegen.midi.instruments import DRUMS, INSTRUMENTS
 from musegen.music import vocabulary as v
 from musegen.music.features import FEATURES, Place, features
-from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grammar import Gap, MuseGuide, Request
 from musegen.music.grid import DURATION, INSTRUMENT, ONSET, PITCH, GridScore
+from musegen.music.sequences import sequence, without
 from musegen.music.tokenizer import Controls, collect, encode
 
 SOME_METERS = [v.meter_index(name) for name in ("4/4", "3/4", "7/8", "2/4", "1/32", "16/4")]
@@ -157,3 +158,47 @@ def test_a_request_that_cannot_be_kept_is_refused():
         Request(Controls(), 0)
     with pytest.raises(InputError, match="keep_meter"):
         Request(Controls(), 1, keep_meter=True)
+
+
+@given(grid=..., data=st.data(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=80, deadline=None)
+def test_a_gap_is_filled_with_what_was_asked_for_and_nothing_else(grid: GridScore, data, seed: int):
+    assume(grid.n_bars)
+    first = data.draw(st.integers(0, grid.n_bars - 1))
+    last = data.draw(st.integers(first + 1, min(grid.n_bars, first + 6)))
+    instruments = tuple(sorted(data.draw(st.sets(st.integers(0, len(INSTRUMENTS) - 1), max_size=3))))
+    gap = Gap(grid, first, last, instruments, Place(3, 3 + grid.n_bars))
+    playing = tuple(sorted({*grid.instruments, *instruments}))
+    request = Request(Controls(instruments=playing), last - first, all_play=bool(instruments), gap=gap)
+    guide = write(request, seed, context=8192)
+    made = collect(guide.events)
+    assert (made.meters == grid.meters[first:last]).all() and (made.tempos == grid.tempos[first:last]).all()
+    assert len(made.notes) and (made.notes[:, ONSET] + made.notes[:, DURATION] <= made.n_ticks).all()
+    if instruments:
+        assert set(made.instruments) == set(instruments)
+    elif playing:
+        assert set(made.instruments) <= set(playing)
+    start = grid.bar_ticks[first]
+    for onset, instrument, pitch, duration, _ in grid.notes[grid.notes[:, ONSET] < start].tolist():
+        same = made.notes[(made.notes[:, INSTRUMENT] == instrument) & (made.notes[:, PITCH] == pitch)]
+        assert instrument == DRUMS or (same[:, ONSET] >= onset + duration - start).all()
+
+
+def test_what_is_read_before_a_gap_is_as_in_training():
+    grid = collect(write(Request(Controls(instruments=(0, 19)), 6), 1).events)
+    piano = grid.notes[:, INSTRUMENT] == 0
+    left = GridScore(grid.meters, grid.tempos, grid.notes[~piano])
+    header, place = Controls(instruments=(0, 19)), Place(2, 30)
+    guide = MuseGuide(Request(header, 3, gap=Gap(left, 2, 5, (0,), place)), 4096)
+    drawn = sequence(header.tokens(), without(left, 2, 5, (0,), place))
+    prompt = guide.prompt()
+    assert (drawn.rows[: len(prompt)] == prompt).all()
+    for token, row in zip(drawn.tokens[len(prompt) :].tolist()[:3], drawn.rows[len(prompt) :], strict=False):
+        assert guide.allowed()[token]
+        assert (guide.push(token) == row).all()
+
+
+def test_a_gap_of_another_length_than_asked_for_is_refused():
+    grid = GridScore(np.full(3, v.METER_INDEX[4, 4]), np.full(3, 20), np.zeros((0, 5)))
+    with pytest.raises(InputError, match="bars is 3; a gap has 2"):
+        Request(Controls(), 3, gap=Gap(grid, 0, 2))

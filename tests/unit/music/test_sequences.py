@@ -21,8 +21,7 @@ from musegen.music.sequences import (
     n_ticks,
     vary,
     window,
-    without_bars,
-    without_instrument,
+    without,
 )
 from musegen.music.tokenizer import decode, encode
 
@@ -74,38 +73,35 @@ def test_varying_is_transposing(grid: GridScore, data, louder: int, faster: int)
     assert varied == GridScore(grid.meters, np.clip(grid.tempos + faster, 0, len(v.TEMPOS_BPM) - 1), notes)
 
 
-def put_back(context: np.ndarray, filling: np.ndarray) -> np.ndarray:
-    """The context with what follows `fill` in the place of its gaps."""
-    assert filling[0] == v.FILL and filling[-1] == v.END
-    gaps = np.flatnonzero(context == v.GAP)
-    start = np.flatnonzero(context[: gaps[0]] == v.BAR)[-1]
-    return np.concatenate([context[:start], filling[1:-1], context[gaps[-1] + 1 :]])
-
-
 @given(grid=..., data=st.data())
-def test_missing_bars_put_back_give_the_original(grid: GridScore, data):
+def test_what_is_missing_and_what_is_left_are_the_piece(grid: GridScore, data):
     assume(grid.n_bars)
     first, last = bar_ranges(data, grid)
-    body = window(piece_of(grid), 0, grid.n_bars)
-    starts = np.append(np.flatnonzero(body == v.BAR), len(body))
-    (context, place), (filling, there) = without_bars(body, starts, first, last, Place(7, 99))
-    assert decode(put_back(context, filling)) == grid
+    instruments = tuple(sorted(data.draw(st.sets(st.sampled_from(grid.instruments))))) if grid.instruments else ()
+    (context, place), (filling, there) = without(grid, first, last, instruments, Place(7, 99))
     assert (place, there) == (Place(7, 99), Place(7 + first, 99))
-    assert decode(filling[1:]) == grid.bars(first, last)
-    onset = grid.notes[:, ONSET]
-    outside = (onset < grid.bar_ticks[first]) | (onset >= grid.bar_ticks[last])
-    assert decode(context) == GridScore(grid.meters, grid.tempos, grid.notes[outside])
+    n_asked = 1 + len(instruments)
+    assert filling[:n_asked].tolist() == [v.FILL, *(v.INSTRUMENT.first + index for index in instruments)]
+    assert filling[-1] == v.END
+    left, part = decode(context), decode(filling)
+    notes = grid.bars(first, last).notes
+    wanted = np.isin(notes[:, INSTRUMENT], instruments) if instruments else np.ones(len(notes), dtype=bool)
+    assert part == GridScore(grid.meters[first:last], grid.tempos[first:last], notes[wanted])
+    moved = part.notes + np.array([grid.bar_ticks[first], 0, 0, 0, 0])
+    assert GridScore(left.meters, left.tempos, np.concatenate([left.notes, moved])) == grid
 
 
 @given(grid=..., data=st.data())
-def test_a_missing_instrument_put_back_gives_the_original(grid: GridScore, data):
-    assume(len(grid.notes))
-    instrument = data.draw(st.sampled_from(grid.instruments))
-    (rest, _), (filling, _) = without_instrument(grid, instrument, Place())
-    assert filling[:2].tolist() == [v.FILL, v.INSTRUMENT.first + instrument]
-    without, part = decode(rest), decode(filling)
-    assert part.instruments == (instrument,) and instrument not in without.instruments
-    assert GridScore(part.meters, part.tempos, np.concatenate([without.notes, part.notes])) == grid
+def test_bars_that_miss_something_are_marked_behind_their_line(grid: GridScore, data):
+    assume(grid.n_bars)
+    first, last = bar_ranges(data, grid)
+    (context, _), _ = without(grid, first, last, (), Place())
+    bar = np.cumsum(context == v.BAR) - 1
+    gaps = np.flatnonzero(context == v.GAP)
+    assert bar[gaps].tolist() == list(range(first, last))
+    for gap in gaps:
+        line = context[np.flatnonzero(context[:gap] == v.BAR)[-1] + 1 : gap]
+        assert all(token in v.METER or token in v.TEMPO for token in line.tolist())
 
 
 def check(sequence: Sequence, piece: Piece) -> None:

@@ -1,0 +1,225 @@
+"""Bars or parts of a score written anew by Muse, from what stands before, behind and beside them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from musegen.errors import InputError
+from musegen.midi.instruments import INSTRUMENTS, class_of
+from musegen.midi.score import Notes, Score, Track
+from musegen.music import vocabulary as v
+from musegen.music.continuation import in_ticks, on_grid, untangled
+from musegen.music.features import Place
+from musegen.music.grammar import Gap, Request
+from musegen.music.grid import DURATION, INSTRUMENT, GridScore, quantise
+from musegen.music.sequences import controls_of
+from musegen.music.tokenizer import encode
+
+_READ_SHARE = 0.6  # of the context for what stands around a gap; the rest is for what is written
+_WRITE_SHARE = 0.3  # of the context that one gap is expected to take
+_TOKENS_A_BAR = 40  # of a part that is new
+
+Write = Callable[[Sequence[Request]], list[GridScore]]
+"""Writes one gap for each request."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is to be written anew.
+
+    Args:
+        bars: the first and the last bar, counted from 1; None for all.
+        tracks: places of the tracks, from 0, of which nothing stays in these bars; None for all of the score.
+        added: instrument classes that get a new track.
+    """
+
+    bars: tuple[int, int] | None = None
+    tracks: tuple[int, ...] | None = None
+    added: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inpainting:
+    """A score in which something is missing, on the grid.
+
+    Args:
+        score: as it came.
+        left: the score without the notes that are missing, with an empty track for each instrument added.
+        places: of the tracks in `left` that are written.
+        grid: the score as it came.
+        rest: what is left of it, in the same bars.
+        first: the first bar in which something is missing, from 0.
+        last: the one after the last.
+        instruments: whose notes are written; none for everybody's.
+    """
+
+    score: Score
+    left: Score
+    places: tuple[int, ...]
+    grid: GridScore
+    rest: GridScore
+    first: int
+    last: int
+    instruments: tuple[int, ...]
+
+
+def prepared(score: Score, missing: Missing) -> Inpainting:
+    """Takes out of a score what is to be written anew: the notes that begin, on the grid, in the bars and tracks.
+
+    Raises:
+        InputError: there are no such bars or tracks, or nothing is left that says who plays.
+    """
+    grid = on_grid(score)
+    if not len(grid.notes):
+        raise InputError("score has no notes; compose starts from nothing")
+    first, last = (1, grid.n_bars) if missing.bars is None else missing.bars
+    if not 1 <= first <= last <= grid.n_bars:
+        raise InputError(f"bars is {first}-{last}; allowed are bars from 1 to {grid.n_bars}")
+    tracks = missing.tracks
+    if tracks is None:
+        tracks = () if missing.added else tuple(range(len(score.tracks)))
+    span = grid.bar_ticks[first - 1], grid.bar_ticks[last]
+    kept = [
+        _without(track, span, score.ticks_per_quarter) if place in tracks else track
+        for place, track in enumerate(score.tracks)
+    ]
+    new = [Track(INSTRUMENTS[i].name, INSTRUMENTS[i].program, INSTRUMENTS[i].is_drum, Notes()) for i in missing.added]
+    left = replace(score, tracks=(*kept, *new), left_out={})
+    places = (*tracks, *range(len(kept), len(kept) + len(new)))
+    classes = {_class(score, left, place) for place in places}
+    everybody = not missing.added and set(tracks) >= {p for p, track in enumerate(score.tracks) if len(track.notes)}
+    rest = GridScore(grid.meters, grid.tempos, quantise(left)[0].notes)
+    instruments = () if everybody else tuple(sorted(classes))
+    return Inpainting(score, left, places, grid, rest, first - 1, last, instruments)
+
+
+def inpainted(
+    what: Inpainting, write: Write, n: int, context: int, style: int | None = None, density: int | None = None
+) -> list[Score]:
+    """Returns `n` scores in which what was missing is written.
+
+    A long gap is written a stretch at a time, each with what is written before it.
+
+    Args:
+        what: from `prepared`.
+        write: Muse.
+        n: how many.
+        context: of the model, in tokens.
+        style: style slot that is asked for.
+        density: index in DENSITIES; None for that of the score as it came.
+    """
+    rests = [what.rest] * n
+    news: list[list[np.ndarray]] = [[] for _ in range(n)]
+    starts = encode(what.grid).bar_starts
+    first = what.first
+    while first < what.last:
+        last = _stretch_end(what, starts, first, context)
+        requests = [_request(what, rest, (first, last), context, style, density) for rest in rests]
+        for row, written in enumerate(write(requests)):
+            notes = written.notes + np.array([what.grid.bar_ticks[first], 0, 0, 0, 0])
+            news[row].append(notes)
+            rests[row] = replace(rests[row], notes=_merged(rests[row].notes, notes))
+        first = last
+    return [_joined(what, np.concatenate(notes)) for notes in news]
+
+
+def _without(track: Track, span: tuple[int, int], ticks_per_quarter: int) -> Track:
+    """Returns a track without the notes that begin, on the grid, in a span of its ticks."""
+    scaled = 2 * track.notes.start_ticks * v.TICKS_PER_QUARTER + ticks_per_quarter
+    onset = scaled // (2 * ticks_per_quarter)
+    return replace(track, notes=track.notes[(onset < span[0]) | (onset >= span[1])])
+
+
+def _class(score: Score, left: Score, place: int) -> int:
+    """Returns the instrument class of a track: that of its newest note, as it came."""
+    track = score.tracks[place] if place < len(score.tracks) else left.tracks[place]
+    program = int(track.programs_of(track.notes.start_ticks[-1:])[0]) if len(track.notes) else track.program
+    return class_of(program, track.is_drum)
+
+
+def _stretch_end(what: Inpainting, starts: np.ndarray, first: int, context: int) -> int:
+    """Returns the bar behind the stretch of a gap that is written at once."""
+    n_instruments = len(what.instruments) or 1
+    room = int(_WRITE_SHARE * context)
+    last = first + 1
+    while last < what.last:
+        n_tokens = max(int(starts[last + 1] - starts[first]), _TOKENS_A_BAR * n_instruments * (last + 1 - first))
+        if n_tokens > room:
+            break
+        last += 1
+    return last
+
+
+def _request(
+    what: Inpainting, rest: GridScore, span: tuple[int, int], context: int, style: int | None, density: int | None
+) -> Request:
+    first, last = span
+    room = int(_READ_SHARE * context)
+    start, end = _window(encode(rest).bar_starts, first, last, room)
+    grid = _thinned(rest.bars(start, end), room)
+    gap = Gap(grid, first - start, last - start, what.instruments, Place(start, what.grid.n_bars))
+    heard = controls_of(encode(what.grid.bars(start, end)).tokens.astype(np.int64), style)
+    playing = tuple(sorted({*what.grid.instruments, *what.instruments}))
+    controls = replace(heard, instruments=playing, density=heard.density if density is None else density)
+    return Request(controls, last - first, all_play=bool(what.instruments), gap=gap)
+
+
+def _window(starts: np.ndarray, first: int, last: int, room: int) -> tuple[int, int]:
+    """Returns the bars around first..last - 1 that fit into `room` tokens, as many before as behind where there are."""
+    start, end = first, last
+    n_bars = len(starts) - 1
+
+    def fits(start: int, end: int) -> bool:
+        # A bar's gap mark, and what the first line of a window names.
+        return int(starts[end] - starts[start]) + (last - first) + 2 <= room
+
+    grows = True
+    while grows:
+        before, behind = (start > 0 and fits(start - 1, end)), (end < n_bars and fits(start, end + 1))
+        take_before = before and (not behind or first - start <= end - last)
+        start, end = start - take_before, end + (behind and not take_before)
+        grows = before or behind
+    return start, end
+
+
+def _thinned(grid: GridScore, room: int) -> GridScore:
+    """Returns bars with as many of their notes, spread evenly, as fit into `room` tokens."""
+    notes = grid.notes
+    while len(notes) and len(encode(GridScore(grid.meters, grid.tempos, notes)).tokens) > room:
+        notes = notes[::2] if len(notes) < 4 else np.delete(notes, np.s_[::4], axis=0)
+    return GridScore(grid.meters, grid.tempos, notes)
+
+
+def _merged(notes: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Returns the notes of both, those new ones left out that strike what is struck at that tick."""
+    struck = {tuple(note) for note in notes[:, :DURATION].tolist()}
+    return np.concatenate([notes, [note for note in new.tolist() if tuple(note[:DURATION]) not in struck]])
+
+
+def _joined(what: Inpainting, new: np.ndarray) -> Score:
+    """Returns the score with new grid notes (n, 5) in the tracks that are written, each in that nearest in register."""
+    tracks, quarter = list(what.left.tracks), what.left.ticks_per_quarter
+    first, last = (int(what.grid.bar_ticks[bar]) for bar in (what.first, what.last))
+    start, end = (round(tick * quarter / v.TICKS_PER_QUARTER) for tick in (first, last))
+    classes = {place: _class(what.score, what.left, place) for place in what.places}
+    for index in np.unique(new[:, INSTRUMENT]).tolist():
+        own = [place for place in what.places if classes[place] == index]
+        if not own:  # a track whose program changes plays as several instruments
+            own = [place for place in what.places if tracks[place].is_drum == INSTRUMENTS[index].is_drum]
+        rows = new[new[:, INSTRUMENT] == index] - np.array([first, 0, 0, 0, 0])
+        notes = in_ticks(rows, quarter, start, end - start)
+        nearest = np.abs(notes.pitch[:, None] - np.array([_register(what, place) for place in own])).argmin(axis=1)
+        for nth, place in enumerate(own):
+            track = tracks[place]
+            added = untangled(track.notes, notes[nearest == nth], track.is_drum)
+            tracks[place] = replace(track, notes=track.notes.joined(added))
+    return replace(what.left, tracks=tuple(tracks))
+
+
+def _register(what: Inpainting, place: int) -> float:
+    """Returns the mean pitch of a track as it came, of a new one the middle of its range."""
+    if place < len(what.score.tracks) and len(what.score.tracks[place].notes):
+        return float(what.score.tracks[place].notes.pitch.mean())
+    instrument = INSTRUMENTS[_class(what.score, what.left, place)]
+    return (instrument.low + instrument.high) / 2

@@ -1,0 +1,144 @@
+"""What stays and what is written, whatever the model says: here one that knows nothing and draws at random."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from musegen.errors import InputError
+from musegen.midi.instruments import INSTRUMENTS, class_of
+from musegen.midi.score import Notes, Score, Track
+from musegen.music import vocabulary as v
+from musegen.music.continuation import on_grid
+from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grid import GridScore
+from musegen.music.inpainting import Inpainting, Missing, _class, inpainted, prepared
+from musegen.music.tokenizer import collect
+
+CONTEXT = 512
+
+
+def drawn(requests: Sequence[Request], seed: int = 0) -> list[GridScore]:
+    rng = np.random.default_rng(seed)
+    grids = []
+    for request in requests:
+        guide = MuseGuide(request, CONTEXT)
+        assert len(guide.prompt()) < CONTEXT
+        row = np.zeros(1)
+        while row is not None:
+            allowed = guide.allowed()
+            onward = [token for token in (v.END, v.BAR) if allowed[token]]
+            token = onward[0] if onward and rng.random() < 0.5 else int(rng.choice(np.flatnonzero(allowed)))
+            row = guide.push(token)
+        grids.append(collect(guide.events))
+    return grids
+
+
+def onsets_on_grid(score: Score, track: Track) -> np.ndarray:
+    quarters = track.notes.start_ticks / score.ticks_per_quarter
+    return np.floor(quarters * v.TICKS_PER_QUARTER + 0.5)
+
+
+def check(score: Score, what: Inpainting, found: Score) -> None:
+    scale = score.ticks_per_quarter / v.TICKS_PER_QUARTER
+    start, end = what.grid.bar_ticks[what.first], what.grid.bar_ticks[what.last]
+    assert replace(found, tracks=score.tracks, left_out=score.left_out) == score
+    assert len(found.tracks) == len(what.left.tracks)
+    for place, (old, new) in enumerate(zip(score.tracks, found.tracks, strict=False)):
+        assert replace(new, notes=old.notes) == old
+        if place not in what.places:
+            assert new == old
+            continue
+        onsets = onsets_on_grid(score, old)
+        kept = old.notes[(onsets < start) | (onsets >= end)]
+        here = set(new.notes) - set(kept)
+        assert set(kept) <= set(new.notes)
+        assert all(round(start * scale) <= note.start_ticks and note.end_ticks <= round(end * scale) for note in here)
+
+
+@given(score=st.from_type(Score), data=st.data(), seed=st.integers(0, 1000))
+@settings(max_examples=80, deadline=None)
+def test_only_what_is_missing_is_written(tmp_path_factory, score: Score, data, seed: int):
+    path = tmp_path_factory.getbasetemp() / "written.mid"
+    score.write(path)
+    score = Score.read(path)
+    grid = on_grid(score)
+    assume(len(grid.notes))
+    first = data.draw(st.integers(1, grid.n_bars))
+    bars = data.draw(st.none() | st.just((first, data.draw(st.integers(first, grid.n_bars)))))
+    tracks = tuple(sorted(data.draw(st.sets(st.integers(0, len(score.tracks) - 1)))))
+    added = tuple(data.draw(st.sets(st.integers(0, len(INSTRUMENTS) - 1), max_size=1)))
+    assume(len(score.tracks) + len(added) <= 15)
+    what = prepared(score, Missing(bars, tracks or None, added))
+    for found in inpainted(what, lambda requests: drawn(requests, seed), 2, CONTEXT):
+        check(score, what, found)
+        assert {class_of(track.program, track.is_drum) for track in found.tracks[len(score.tracks) :]} == set(added)
+        classes = {_class(score, what.left, place) for place in what.places if len(found.tracks[place].notes)}
+        assert not what.instruments or classes >= set(added)
+        found.write(path)
+        assert [track.notes for track in Score.read(path).tracks if len(track.notes)] == [
+            track.notes for track in found.tracks if len(track.notes)
+        ]
+
+
+def band(n_bars: int = 24) -> Score:
+    """Two pianos, high and low, and a bass, in quarters."""
+    n = 4 * n_bars
+    tracks = [("high", 0, 84), ("low", 0, 48), ("bass", 32, 40)]
+    return Score(
+        480,
+        tuple(
+            Track(name, program, False, Notes([480 * k for k in range(n)], [480] * n, [pitch] * n, [80] * n))
+            for name, program, pitch in tracks
+        ),
+    )
+
+
+def test_a_long_gap_is_written_in_stretches_that_fit_the_context():
+    spans, lengths = [], []
+
+    def write(requests: Sequence[Request]) -> list[GridScore]:
+        gap = requests[0].gap
+        assert gap is not None
+        spans.append((gap.place.first_bar + gap.first, gap.place.first_bar + gap.last))
+        lengths.append(len(MuseGuide(requests[0], CONTEXT).prompt()))
+        assert gap.first > 0 or gap.place.first_bar == 0
+        return drawn(requests)
+
+    what = prepared(band(), Missing((3, 22), (0, 2)))
+    inpainted(what, write, 1, CONTEXT)
+    assert [bar for span in spans for bar in range(*span)] == list(range(2, 22))
+    assert len(spans) > 1 and max(lengths) < CONTEXT
+
+
+def test_new_notes_go_to_the_written_track_of_their_instrument_and_register():
+    what = prepared(band(), Missing((5, 6), (0, 1)))
+    assert what.instruments == (0,)
+    high = (0, 0, 90, 24, 4)
+    low = (24, 0, 30, 24, 4)
+    grid = GridScore(what.grid.meters[4:6], what.grid.tempos[4:6], np.array([high, low]))
+    found = inpainted(what, lambda requests: [grid], 1, CONTEXT)[0]
+    new = [set(after.notes) - set(before.notes) for before, after in zip(what.left.tracks, found.tracks, strict=True)]
+    assert [[note.pitch for note in notes] for notes in new] == [[90], [30], []]
+
+
+def test_everybody_plays_where_bars_are_missing():
+    what = prepared(band(), Missing((5, 6)))
+    assert what.instruments == () and what.places == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [(Missing((3, 25)), "bars is 3-25; allowed are bars from 1 to 24"), (Missing((0, 2)), "bars is 0-2")],
+)
+def test_bars_that_are_not_there(missing: Missing, message: str):
+    with pytest.raises(InputError, match=message):
+        prepared(band(), missing)
+
+
+def test_a_score_without_notes_has_nothing_around_a_gap():
+    with pytest.raises(InputError, match="no notes"):
+        prepared(Score(480, ()), Missing((1, 2)))

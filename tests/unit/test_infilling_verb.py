@@ -1,0 +1,80 @@
+"""The verb that fills in: what it takes, which model it picks, and what it refuses."""
+
+import re
+
+import pytest
+
+from musegen import api
+from musegen.errors import InputError
+from musegen.midi.score import Notes, Score, Track
+
+
+def band() -> Score:
+    names = [("Lead", 0, False), ("Bass", 33, False), ("Kit", 0, True)]
+    notes = Notes([480 * k for k in range(32)], [480] * 32, [60] * 32, [80] * 32)
+    return Score(480, tuple(Track(name, program, is_drum, notes) for name, program, is_drum in names))
+
+
+def changed(score: Score, found: Score) -> list[int]:
+    return [place for place, (a, b) in enumerate(zip(score.tracks, found.tracks, strict=False), 1) if a != b]
+
+
+@pytest.mark.parametrize(
+    ("tracks", "expected"),
+    [(["bass"], [2]), (["2"], [2]), ([1], [1]), (["drums"], [3]), (["Lead", 3], [1, 3]), (None, [1, 2, 3])],
+)
+def test_tracks_are_named_by_number_name_or_instrument(tiny_muse: str, tracks, expected: list[int]):
+    score = band()
+    found = api.infill(score, bars=(3, 4), tracks=tracks, seed=1, model=tiny_muse)
+    # Of everybody's bars, some may be written empty.
+    assert changed(score, found) == expected
+    for old, new in zip(score.tracks, found.tracks, strict=True):
+        outside = [note for note in old.notes if not 3840 <= note.start_ticks < 7680]
+        assert set(outside) <= set(new.notes)
+
+
+def test_the_same_seed_gives_the_same_and_the_text_says_how(tiny_muse: str):
+    one, two = (api.infill(band(), bars=(2, 2), tracks=["Lead"], seed=5, model=tiny_muse) for _ in range(2))
+    assert one == two
+    assert one.texts[-1].text.startswith("musegen infill score.mid --bars 2-2 --tracks Lead")
+    assert one != api.infill(band(), bars=(2, 2), tracks=["Lead"], seed=6, model=tiny_muse)
+
+
+def test_an_instrument_is_added_as_a_track(tiny_muse: str):
+    score, done = band(), []
+    found = api.infill(score, add=["violin"], seed=1, model=tiny_muse, on_progress=lambda n, of: done.append((n, of)))
+    assert found.tracks[:3] == score.tracks
+    assert found.tracks[3].name == "violin" and len(found.tracks[3].notes)
+    assert done[-1] == (8, 8) and [n for n, _ in done] == sorted(n for n, _ in done)
+
+
+def test_of_candidates_the_likeliest_is_kept(tiny_muse: str):
+    options = {"bars": (2, 3), "tracks": ["Lead"], "model": tiny_muse, "seed": 3}
+    found = api.infill(band(), candidates=4, **options)
+    assert changed(band(), found) == [1]
+    assert found == api.infill(band(), candidates=4, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "bars is missing; name bars, tracks or an instrument to add"),
+        ({"tracks": ["oboe"]}, "unknown track 'oboe'; known: 1 (Lead), 2 (Bass), 3 (Kit)"),
+        ({"tracks": [4]}, "unknown track '4'"),
+        ({"tracks": "Lead"}, "tracks is 'Lead'; allowed are lists"),
+        ({"add": "violin"}, "add is 'violin'; allowed are lists"),
+        ({"add": ["kazoo"]}, "unknown instrument 'kazoo'"),
+        ({"bars": (3, 99)}, "bars is 3-99; allowed are bars from 1 to 8"),
+        ({"bars": (1, 2), "passes": 3}, "passes is 3, which muse-tiny does not take"),
+        ({"bars": (1, 2), "candidates": 0}, "candidates is 0"),
+        ({"bars": (1, 2), "temperature": -1}, "temperature is -1"),
+    ],
+)
+def test_what_is_refused(tiny_muse: str, options: dict, message: str):
+    with pytest.raises(InputError, match=re.escape(message)):
+        api.infill(band(), **options, model=tiny_muse)
+
+
+def test_coconet_takes_no_tracks():
+    with pytest.raises(InputError, match=r"tracks is .*, which coconet does not take"):
+        api.infill(band(), tracks=["Lead"], model="coconet")
