@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musegen.core.position import Rotary
 from musegen.core.sparsity import Dense, Pattern, scaled_dot_product
 from musegen.errors import InputError
+
+_QK_GAIN = 1.6  # to begin with: a head of 64 can look at one key alone
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class MultiHeadAttention(nn.Module):
         pattern: which positions each head sees.
         max_positions: the longest sequence.
         dropout: share of the attention weights that are dropped while training, 0 to 1.
+        qk_norm: give queries and keys one length, learned for each head (Henry et al. 2020).
 
     Raises:
         InputError: if the numbers do not fit together.
@@ -47,6 +51,7 @@ class MultiHeadAttention(nn.Module):
         pattern: Pattern | None = None,
         max_positions: int = 1024,
         dropout: float = 0.0,
+        qk_norm: bool = False,
     ):
         super().__init__()
         self.pattern = pattern or Dense()
@@ -58,6 +63,7 @@ class MultiHeadAttention(nn.Module):
         self.d_head = d_model // n_heads
         self.max_positions = max_positions
         self.dropout = dropout
+        self.qk_gain = nn.Parameter(torch.full((n_heads,), _QK_GAIN)) if qk_norm else None
         self.rotary = Rotary(self.d_head, max_positions)
         self.project_in = nn.Linear(d_model, 3 * d_model, bias=False)
         self.project_out = nn.Linear(d_model, d_model, bias=False)
@@ -138,6 +144,8 @@ class MultiHeadAttention(nn.Module):
             raise InputError(f"a sequence may have {self.max_positions} positions, got {x.shape[1]}")
         qkv = self.project_in(x).unflatten(-1, (3, self.n_heads, self.d_head))
         qk, v = qkv.split([2, 1], dim=2)
+        if self.qk_gain is not None:
+            qk = F.rms_norm(qk, (self.d_head,)) * self.qk_gain.to(qk.dtype)[:, None]
         q, k = self.rotary(qk, positions).unbind(2)
         return q, k, v.squeeze(2)
 

@@ -1,6 +1,7 @@
 """The pre-norm transformer block (Radford et al. 2019; Child et al. 2019, section 5.2)."""
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,25 +10,30 @@ from torch import Tensor, nn
 from musegen.core.attention import Cache, MultiHeadAttention
 from musegen.core.sparsity import Pattern
 
+Activation = Literal["gelu", "relu2"]
+
 
 class MLP(nn.Module):
-    """Two linear layers with a GELU between them.
+    """Two linear layers with a nonlinearity between them.
 
     Args:
         d_model: width of the input and output.
         d_hidden: width between the layers.
         dropout: share of the outputs that are dropped while training, 0 to 1.
+        activation: GELU, or the square of ReLU (So et al. 2021, "Primer").
     """
 
-    def __init__(self, d_model: int, d_hidden: int, dropout: float = 0.0):
+    def __init__(self, d_model: int, d_hidden: int, dropout: float = 0.0, activation: Activation = "gelu"):
         super().__init__()
         self.expand = nn.Linear(d_model, d_hidden)
         self.project_out = nn.Linear(d_hidden, d_model)
         self.dropout = dropout
+        self.activation: Activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        x = self.project_out(F.gelu(self.expand(x)))
+        x = self.expand(x)
+        x = self.project_out(F.gelu(x) if self.activation == "gelu" else F.relu(x).square())
         return F.dropout(x, self.dropout, self.training)
 
 
@@ -45,6 +51,8 @@ class Block(nn.Module):
         max_positions: the longest sequence.
         dropout: share of the attention weights and branch outputs that are dropped while training, 0 to 1.
         mlp_ratio: width of the MLP's hidden layer over `d_model`.
+        qk_norm: see `MultiHeadAttention`.
+        activation: see `MLP`.
     """
 
     def __init__(
@@ -56,12 +64,14 @@ class Block(nn.Module):
         max_positions: int = 1024,
         dropout: float = 0.0,
         mlp_ratio: int = 4,
+        qk_norm: bool = False,
+        activation: Activation = "gelu",
     ):
         super().__init__()
         self.norm_attention = nn.LayerNorm(d_model)
-        self.attention = MultiHeadAttention(d_model, n_heads, pattern, max_positions, dropout)
+        self.attention = MultiHeadAttention(d_model, n_heads, pattern, max_positions, dropout, qk_norm)
         self.norm_mlp = nn.LayerNorm(d_model)
-        self.mlp = MLP(d_model, mlp_ratio * d_model, dropout)
+        self.mlp = MLP(d_model, mlp_ratio * d_model, dropout, activation)
         self.dropout = dropout
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Linear):

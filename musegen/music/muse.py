@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from musegen.core.attention import Cache
 from musegen.core.cross_entropy import linear_cross_entropy
 from musegen.core.sparsity import Pattern, parse
-from musegen.core.transformer import Block
+from musegen.core.transformer import Activation, Block
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class MuseConfig:
         block: length of a block of the fixed pattern, and the stride of the strided one.
         n_summary: positions at a block's end that later blocks see (fixed).
         dropout: share of attention weights and branch outputs dropped in training.
+        qk_norm: whether queries and keys have one length, learned for each head.
+        activation: the nonlinearity of the MLPs, "gelu" or "relu2".
     """
 
     d_model: int = 256
@@ -44,6 +46,8 @@ class MuseConfig:
     block: int = 128
     n_summary: int = 16
     dropout: float = 0.0
+    qk_norm: bool = True
+    activation: Activation = "relu2"
 
     @property
     def sparsity(self) -> Pattern:
@@ -105,7 +109,16 @@ class Muse(nn.Module):
         self.config = config
         self.inputs = Inputs(factors, feature_sizes, config.d_model)
         self.blocks = nn.ModuleList(
-            Block(config.d_model, config.n_heads, config.n_layers, config.sparsity, config.context, config.dropout)
+            Block(
+                config.d_model,
+                config.n_heads,
+                config.n_layers,
+                config.sparsity,
+                config.context,
+                config.dropout,
+                qk_norm=config.qk_norm,
+                activation=config.activation,
+            )
             for _ in range(config.n_layers)
         )
         self.norm = nn.LayerNorm(config.d_model)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musegen.errors import DataError
+from musegen.errors import DataError, UnknownNameError
 from musegen.midi.instruments import INSTRUMENTS
 from musegen.music import vocabulary as v
 from musegen.music.corpus import Corpus
@@ -36,6 +36,7 @@ class MuseTaskConfig:
         drop_place: chance that position and countdown are unknown.
         transpose: semitones at most.
         n_valid: sequences that validation looks at.
+        held_out: labels that nothing is learned from, such as one to fine-tune on.
         optimizer: the optimizer.
     """
 
@@ -47,6 +48,7 @@ class MuseTaskConfig:
     drop_place: Share = 0.15
     transpose: Annotated[int, Range(0, 11)] = 5
     n_valid: Positive = 96
+    held_out: tuple[str, ...] = ()
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
 
@@ -63,6 +65,7 @@ class MuseTask(Task):
         config: data and how it is drawn.
 
     Raises:
+        UnknownNameError: a label to hold out is not among those of the data.
         DataError: the data is missing, was prepared with another vocabulary, or has no piece to train or validate on.
     """
 
@@ -74,8 +77,12 @@ class MuseTask(Task):
         self.model_config = model_config
         self.corpus = Corpus(config.data)
         self.sequences = SequenceConfig(config.infill, config.drop_control, config.drop_place, config.transpose)
-        self.styles = {label: slot for slot, label in enumerate(self.corpus.styles)}
-        self.train, self.valid = self.corpus.select("train"), self.corpus.select("valid")
+        for label in config.held_out:
+            if label not in self.corpus.styles:
+                raise UnknownNameError("label", label, self.corpus.styles)
+        known = [label for label in self.corpus.styles if label not in config.held_out]
+        self.styles = {label: slot for slot, label in enumerate(known)}
+        self.train, self.valid = (self._pieces(split) for split in ("train", "valid"))
         for name, pieces in (("train", self.train), ("valid", self.valid)):
             if not len(pieces):
                 raise DataError(f"{config.data} has no piece with a beat in its {name} split")
@@ -83,6 +90,11 @@ class MuseTask(Task):
         self.model = build_muse(model_config)
         self.modules: dict[str, nn.Module] = {"muse": self.model}
         self.phases = (Phase("next-token", ("muse",), config.optimizer),)
+
+    def _pieces(self, split: str) -> np.ndarray:
+        """Returns the pieces of a split whose label is one of the styles."""
+        pieces = self.corpus.select(split)
+        return pieces[[self.corpus.labels[index] in self.styles for index in pieces]]
 
     def _weights(self, pieces: np.ndarray) -> np.ndarray:
         """Returns how likely each piece is drawn: its label's tempered share, and within it its share of tokens."""
@@ -137,12 +149,12 @@ class MuseTask(Task):
         That is its shape and vocabulary and, of each style, how many pieces taught it and what some of them are like:
         whoever asks for a style without saying more gets the instruments, meter and tempo of one of these.
         """
-        pieces = {style: [i for i in self.train if self.corpus.labels[i] == style] for style in self.corpus.styles}
+        pieces = {style: [i for i in self.train if self.corpus.labels[i] == style] for style in self.styles}
         return {
             "family": "muse",
             "model": vars(self.model_config),
             "vocabulary": v.fingerprint(),
-            "styles": self.corpus.styles,
+            "styles": list(self.styles),
             "pieces": {style: len(indices) for style, indices in pieces.items()},
             "settings": {
                 style: [self._setting(i) for i in indices[:: -(-len(indices) // _N_SETTINGS) or 1]]

@@ -193,3 +193,17 @@ def test_on_a_gpu(layer: MultiHeadAttention):
         out.append(layer.step(x[:, i : i + 1].cuda(), cache, torch.tensor([i, i], device="cuda")))
     torch.testing.assert_close(torch.cat(out, 1).cpu(), expected, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(layer(x.cuda()).cpu(), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_with_normalised_queries_and_keys_only_directions_count():
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(16, 2, qk_norm=True)
+    x = torch.randn(1, 9, 16)
+    expected = layer(x)
+    with torch.no_grad():
+        layer.project_in.weight[:32] *= 7  # queries and keys
+    torch.testing.assert_close(layer(x), expected, atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        assert layer.qk_gain is not None
+        layer.qk_gain *= 2
+    assert not torch.allclose(layer(x), expected, atol=1e-3)

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from musegen.core.sparsity import Fixed, Pattern, Strided
-from musegen.core.transformer import Block
+from musegen.core.transformer import MLP, Block
 
 
+@pytest.mark.parametrize("options", [{}, {"qk_norm": True, "activation": "relu2"}], ids=str)
 @pytest.mark.parametrize("pattern", [None, Fixed(6, 2), Strided(5)], ids=str)
-def test_stack_cached_equals_uncached(pattern: Pattern | None):
+def test_stack_cached_equals_uncached(pattern: Pattern | None, options: dict):
     torch.manual_seed(0)
-    blocks = torch.nn.ModuleList(Block(16, 2, 3, pattern, max_positions=24) for _ in range(3))
+    blocks = torch.nn.ModuleList(Block(16, 2, 3, pattern, max_positions=24, **options) for _ in range(3))
     x = torch.randn(2, 24, 16)
     expected = x
     for block in blocks:
@@ -53,3 +54,10 @@ def test_dropout_only_in_training():
     assert not torch.equal(block(x), block(x))
     block.eval()
     assert torch.equal(block(x), block(x))
+
+
+def test_squared_relu():
+    mlp = MLP(3, 5, activation="relu2")
+    x = torch.randn(2, 4, 3)
+    hidden = mlp.expand(x).clamp(min=0) ** 2
+    torch.testing.assert_close(mlp(x), mlp.project_out(hidden))

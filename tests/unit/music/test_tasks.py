@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from musegen.errors import DataError
+from musegen.errors import DataError, UnknownNameError
 from musegen.music import vocabulary as v
 from musegen.music.corpus import prepare_corpus
 from musegen.music.features import FEATURES
@@ -118,3 +118,12 @@ def test_data_without_a_split(tmp_path: Path):
         MuseTask(TINY, MuseTaskConfig(tmp_path / "out"))
     with pytest.raises(DataError, match="does not exist; prepare them first"):
         MuseTask(TINY, MuseTaskConfig(tmp_path / "missing"))
+
+
+def test_nothing_is_learned_from_a_label_that_is_held_out(data: Path):
+    task = MuseTask(TINY, MuseTaskConfig(data, batch_size=4, n_valid=6, held_out=("long",)))
+    config = task.checkpoint_config()
+    assert config["styles"] == list(config["pieces"]) == ["short"]
+    assert {task.corpus.labels[index] for index in [*task.train, *task.valid]} == {"short"}
+    with pytest.raises(UnknownNameError, match="unknown label 'other'"):
+        MuseTask(TINY, MuseTaskConfig(data, held_out=("other",)))
