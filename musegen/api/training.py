@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from musegen import registry
+from musegen.errors import InputError
 
 PathLike = str | os.PathLike[str]
+
+_FINE_TUNING = "muse-fine-tuning"
 
 
 def prepare_data(folder: PathLike, out: PathLike, *, n_workers: int | None = None) -> dict[str, Any]:
@@ -52,41 +55,69 @@ def roundtrip(folder: PathLike, *, n_workers: int | None = None) -> dict[str, An
 
 
 def train(
-    recipe: PathLike,
+    recipe: PathLike | None = None,
     overrides: Sequence[str] = (),
     *,
     data: PathLike | None = None,
+    base: str | None = None,
+    style: str | None = None,
     resume: bool = False,
     out: PathLike | None = None,
 ) -> dict[str, Any]:
     """Trains what a recipe says, and returns how the run ended.
 
     Args:
-        recipe: the name of a recipe that musegen brings, or a file.
+        recipe: the name of a recipe that musegen brings, or a file; None for that of fine-tuning.
         overrides: settings to change, such as "train.steps=100".
-        data: what to train on, in place of the recipe's `task.data`.
+        data: what to train on, in place of the recipe's `task.data`; to fine-tune, also a folder of MIDI files.
+        base: a trained Muse to fine-tune.
+        style: what the music of `data` is called, so that `compose` can be asked for it.
         resume: go on from the newest state in `out`.
         out: the run's folder; `runs/<recipe>` if None.
 
     Raises:
+        InputError: neither a recipe nor a base is given, or a style without a base or data.
         RecipeError: the recipe or an override is wrong.
         DataError: the data it names cannot be used.
+        CheckpointError: the base is damaged.
     """
     from musegen.train.recipe import from_table, load
 
-    path = registry.recipe_path(Path(recipe))
-    given = [] if data is None else [f"task.data={json.dumps(os.fspath(data), ensure_ascii=False)}"]
-    read = load(path, [*overrides, *given])
+    if recipe is None and base is None:
+        raise InputError("recipe is missing; name one, or a model to fine-tune")
+    if (base is None) != (style is None) or (base is not None and data is None):
+        raise InputError("to fine-tune, base, style and data are all needed")
+    path = registry.recipe_path(Path(_FINE_TUNING if recipe is None else recipe))
+    folder = Path(out) if out is not None else Path("runs") / (style or path.stem)
+    start = None if base is None else registry.checkpoint_folder(base)
+    if start and data is not None:
+        data = _shards(Path(data), folder / "shards", resume)
+    given = {
+        "task.data": None if data is None else os.fspath(data),
+        "task.base": None if start is None else os.fspath(start),
+        "task.style": style,
+    }
+    texts = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
+    read = load(path, [*overrides, *texts])
     kind = registry.family(read.name)
-    model_config = from_table(registry.resolve(kind.config), read.model_table, "model")
+    shape = read.model_table if base is None else registry.checkpoint_config(base)["model"]
+    model_config = from_table(registry.resolve(kind.config), shape, "model")
     task_config = from_table(registry.resolve(kind.task_config), read.task_table, "task")
     from musegen.core.device import seed_everything
     from musegen.train.loop import run
 
     seed_everything(read.train.seed)
     task = registry.resolve(kind.task)(model_config, task_config)
-    folder = Path(out) if out is not None else Path("runs") / path.stem
     return {"out": str(folder), **asdict(run(task, read.train, folder, resume))}
+
+
+def _shards(data: Path, prepared: Path, resume: bool) -> Path:
+    """Returns a folder of shards as it is, and of MIDI files that of the shards made of them."""
+    if (data / "corpus.json").is_file():
+        return data
+    if not (resume and (prepared / "corpus.json").is_file()):
+        prepare_data(data, prepared)
+    return prepared
 
 
 def export(run: PathLike, out: PathLike) -> dict[str, Any]:

@@ -9,26 +9,37 @@ from musegen.cli.output import AsJson, print_facts
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, such as muse-small, or its file.")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="[RECIPE]", help="A recipe's name, such as muse-small, or its file; none to fine-tune."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="Change a setting, such as train.steps=100.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="PATH", help="What to train on: short for --set task.data=PATH.")
     ] = None,
+    base: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Fine-tune this trained muse on --data, as --style.")
+    ] = None,
+    style: Annotated[
+        str | None, typer.Option("--style", metavar="NAME", help="What the music of --data is to be called.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run into this folder stopped.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the run; runs/RECIPE if left out.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder of the run; runs/RECIPE or runs/STYLE if left out."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model.
+    """Train a model, or fine-tune a trained one on a folder of MIDI files, whose style gets a name.
 
-    Example: musegen train muse-small --data shards --out runs/muse-small
+    Example: musegen train --from muse-small --data my-songs --style mine --out runs/mine
     """
     from musegen import api
 
-    print_facts(api.train(recipe, settings or [], data=data, resume=resume, out=out), as_json)
+    ended = api.train(recipe, settings or [], data=data, base=base, style=style, resume=resume, out=out)
+    print_facts(ended, as_json)
 
 
 def export(

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musegen.errors import DataError, UnknownNameError
+from musegen.core.checkpoint import Checkpoint, load
+from musegen.errors import CheckpointError, DataError
 from musegen.midi.instruments import INSTRUMENTS
 from musegen.music import vocabulary as v
 from musegen.music.corpus import Corpus
@@ -36,7 +37,9 @@ class MuseTaskConfig:
         drop_place: chance that position and countdown are unknown.
         transpose: semitones at most.
         n_valid: sequences that validation looks at.
-        held_out: labels that nothing is learned from, such as one to fine-tune on.
+        held_out: labels that nothing is learned from, where the data has them, such as one to fine-tune on.
+        base: the folder of a trained Muse to go on from, with its weights and its styles; None to begin anew.
+        style: the label of all pieces; None for those of the data.
         optimizer: the optimizer.
     """
 
@@ -49,6 +52,8 @@ class MuseTaskConfig:
     transpose: Annotated[int, Range(0, 11)] = 5
     n_valid: Positive = 96
     held_out: tuple[str, ...] = ()
+    base: Path | None = None
+    style: str | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
 
@@ -65,8 +70,9 @@ class MuseTask(Task):
         config: data and how it is drawn.
 
     Raises:
-        UnknownNameError: a label to hold out is not among those of the data.
-        DataError: the data is missing, was prepared with another vocabulary, or has no piece to train or validate on.
+        DataError: the data is missing, was prepared with another vocabulary, or has no piece to train or validate on,
+            or there are more styles than a Muse has room for.
+        CheckpointError: the base is damaged, or has another shape or vocabulary.
     """
 
     score = "valid_nats_per_token"
@@ -77,36 +83,42 @@ class MuseTask(Task):
         self.model_config = model_config
         self.corpus = Corpus(config.data)
         self.sequences = SequenceConfig(config.infill, config.drop_control, config.drop_place, config.transpose)
-        for label in config.held_out:
-            if label not in self.corpus.styles:
-                raise UnknownNameError("label", label, self.corpus.styles)
-        known = [label for label in self.corpus.styles if label not in config.held_out]
-        self.styles = {label: slot for slot, label in enumerate(known)}
+        self.labels = [config.style] * len(self.corpus) if config.style else self.corpus.labels
+        self.base = None if config.base is None else _base(config.base)
+        known = self.base.config["styles"] if self.base else []
+        new = [style for style in sorted(set(self.labels)) if style not in (*known, *config.held_out)]
+        if len(known) + len(new) > v.N_STYLES:
+            raise DataError(f"there are {len(known) + len(new)} styles; a Muse has room for {v.N_STYLES}")
+        self.styles = {label: slot for slot, label in enumerate([*known, *new])}
         self.train, self.valid = (self._pieces(split) for split in ("train", "valid"))
+        if config.style and not len(self.valid):
+            self.valid = self.train  # a handful of files can spare none; fine-tuning is short
         for name, pieces in (("train", self.train), ("valid", self.valid)):
             if not len(pieces):
                 raise DataError(f"{config.data} has no piece with a beat in its {name} split")
         self.weights = self._weights(self.train)
         self.model = build_muse(model_config)
+        if self.base:
+            self.base.restore(self.model)
         self.modules: dict[str, nn.Module] = {"muse": self.model}
         self.phases = (Phase("next-token", ("muse",), config.optimizer),)
 
     def _pieces(self, split: str) -> np.ndarray:
         """Returns the pieces of a split whose label is one of the styles."""
         pieces = self.corpus.select(split)
-        return pieces[[self.corpus.labels[index] in self.styles for index in pieces]]
+        return pieces[[self.labels[index] not in self.config.held_out for index in pieces]]
 
     def _weights(self, pieces: np.ndarray) -> np.ndarray:
         """Returns how likely each piece is drawn: its label's tempered share, and within it its share of tokens."""
-        labels = np.array([self.styles[self.corpus.labels[index]] for index in pieces])
+        labels = np.array([self.styles[self.labels[index]] for index in pieces])
         n_tokens = self.corpus.n_tokens[pieces].astype(np.float64)
-        per_label = np.bincount(labels, n_tokens)
+        per_label = np.bincount(labels, n_tokens)  # 0 where a base knows a style and the data does not
         weights = n_tokens / per_label[labels] * per_label[labels] ** self.config.label_temperature
         return weights / weights.sum()
 
     def _draw(self, index: int, rng: np.random.Generator, config: SequenceConfig) -> Sequence:
         record = self.corpus.shards.records[index]
-        style = self.styles[self.corpus.labels[index]]
+        style = self.styles[self.labels[index]]
         limits = (record["low"], record["high"])
         return draw(self.corpus.piece(index), style, limits, self.model_config.context + 1, config, rng)
 
@@ -149,17 +161,21 @@ class MuseTask(Task):
         That is its shape and vocabulary and, of each style, how many pieces taught it and what some of them are like:
         whoever asks for a style without saying more gets the instruments, meter and tempo of one of these.
         """
-        pieces = {style: [i for i in self.train if self.corpus.labels[i] == style] for style in self.styles}
+        own = {style: [i for i in self.train if self.labels[i] == style] for style in self.styles}
+        pieces = {style: len(indices) for style, indices in own.items() if indices}
+        settings = {
+            style: [self._setting(i) for i in indices[:: -(-len(indices) // _N_SETTINGS) or 1]]
+            for style, indices in own.items()
+            if indices
+        }
+        known = self.base.config if self.base else {"pieces": {}, "settings": {}}
         return {
             "family": "muse",
             "model": vars(self.model_config),
             "vocabulary": v.fingerprint(),
             "styles": list(self.styles),
-            "pieces": {style: len(indices) for style, indices in pieces.items()},
-            "settings": {
-                style: [self._setting(i) for i in indices[:: -(-len(indices) // _N_SETTINGS) or 1]]
-                for style, indices in pieces.items()
-            },
+            "pieces": {**known["pieces"], **pieces},
+            "settings": {**known["settings"], **settings},
         }
 
     def _setting(self, index: int) -> dict[str, Any]:
@@ -176,6 +192,14 @@ class MuseTask(Task):
             "meter": f"{numerator}/{denominator}",
             "tempo": v.TEMPOS_BPM[int(np.median(piece.tempos))],
         }
+
+
+def _base(folder: Path) -> Checkpoint:
+    """Returns the checkpoint of a Muse with this vocabulary."""
+    found = load(folder)
+    if found.config.get("family") != "muse" or found.config.get("vocabulary") != v.fingerprint():
+        raise CheckpointError(f"{folder} is no Muse with this vocabulary")
+    return found
 
 
 def _stack(rows: list[list[Sequence]], size: int) -> tuple[np.ndarray, np.ndarray]:
