@@ -121,7 +121,7 @@ def continue_score(
         ScoreFileError: the file cannot be read.
         CheckpointError: the model is damaged.
     """
-    from musegen.music.continuation import completed, extended, next_bar_line, on_grid, tail
+    from musegen.music.continuation import completed, extended, next_bar_line, on_grid, tail, velocity_levels
     from musegen.music.grammar import Request
 
     order = Order(composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
@@ -131,7 +131,8 @@ def continue_score(
         raise InputError("prompt has no notes; compose starts from nothing")
     start = next_bar_line(score, grid)
     controls = completed(order.controls, score, grid, start)
-    request = Request(controls, order.bars, keep_meter=True, keep_tempo=True, prompt=grid)
+    levels = velocity_levels(grid)
+    request = Request(controls, order.bars, keep_meter=True, keep_tempo=True, prompt=grid, velocities=levels)
     scores = [extended(score, grid, longer, order.tempo) for longer in _generate(order, request, on_bar)]
     words = ["continue", Path(prompt).name if isinstance(prompt, str | os.PathLike) else "prompt.mid"]
     if only_new:

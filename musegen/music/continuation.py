@@ -95,7 +95,7 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
     n_ticks = round((longer.n_ticks - grid.n_ticks) * score.ticks_per_quarter / v.TICKS_PER_QUARTER)
     tracks = list(score.tracks)
     for index in np.unique(new[:, INSTRUMENT]).tolist():
-        notes = in_ticks(new[new[:, INSTRUMENT] == index], score.ticks_per_quarter, start, n_ticks)
+        notes = in_ticks(new[new[:, INSTRUMENT] == index], score, start, n_ticks)
         own = [
             place
             for place, track in enumerate(score.tracks)
@@ -144,12 +144,22 @@ def _newest_program(track: Track) -> int:
     return int(track.programs_of(track.notes.start_ticks[-1:])[0])
 
 
-def in_ticks(rows: np.ndarray, ticks_per_quarter: int, start: int, n_ticks: int) -> Notes:
-    """Returns grid notes (n, 5), counted from `start`, as notes of a score, none of which passes start + n_ticks."""
-    scale = ticks_per_quarter / v.TICKS_PER_QUARTER
+def velocity_levels(grid: GridScore) -> tuple[int, int] | None:
+    """Returns the lowest and the highest velocity level of a piece; None if it has no notes."""
+    levels = grid.notes[:, VELOCITY]
+    return (int(levels.min()), int(levels.max())) if len(levels) else None
+
+
+def in_ticks(rows: np.ndarray, score: Score, start: int, n_ticks: int) -> Notes:
+    """Returns grid notes (n, 5), counted from `start`, as notes of a score.
+
+    None of them passes start + n_ticks, and none is softer or louder than all that the score has.
+    """
+    scale = score.ticks_per_quarter / v.TICKS_PER_QUARTER
     onset = np.minimum(np.rint(rows[:, ONSET] * scale).astype(np.int64), n_ticks - 1)
     end = np.minimum(np.rint((rows[:, ONSET] + rows[:, DURATION]) * scale).astype(np.int64), n_ticks)
-    velocity = np.array(v.VELOCITIES)[rows[:, VELOCITY]]
+    known = np.concatenate([track.notes.velocity for track in score.tracks])
+    velocity = np.clip(np.array(v.VELOCITIES)[rows[:, VELOCITY]], known.min(), known.max())
     return Notes(onset + start, np.maximum(end - onset, 1), rows[:, PITCH], velocity)
 
 

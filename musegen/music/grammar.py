@@ -3,7 +3,7 @@
 - Only the instruments asked for play, each within its range, and every one of them enters by the middle.
 - There are exactly as many bars as asked for, the last one is not empty, and no note sounds past the last bar line.
 - No two bars in a row are empty, nor is the first one of a new piece.
-- A meter or tempo that was asked for stays.
+- A meter or tempo that was asked for stays, and no note is softer or louder than asked for.
 - The tokens are in canonical order, so that they are what `tokenizer.encode` would make of the same music.
 """
 
@@ -69,6 +69,7 @@ class Request:
         all_play: every instrument of the controls must play; otherwise they are only the ones that may.
         enter_by: the new bar, from 0, on whose line the last of them enters; None for the
             middle, in endless playing 8, in a gap the last.
+        velocities: the lowest and the highest velocity level; None for any.
         gap: what is missing, instead of a prompt: just this is written, `n_bars` are its bars, with their meters and
             tempos.
     """
@@ -80,6 +81,7 @@ class Request:
     prompt: GridScore | None = None
     all_play: bool = True
     enter_by: int | None = None
+    velocities: tuple[int, int] | None = None
     gap: Gap | None = None
 
     @property
@@ -136,6 +138,8 @@ class MuseGuide:
         self._sounding_until = 0
         self._heard: set[int] = set()
         self._notes_allowed = self._playable()
+        softest, loudest = request.velocities or (0, len(v.VELOCITIES) - 1)
+        self._loudness = (np.arange(len(v.VELOCITIES)) >= softest) & (np.arange(len(v.VELOCITIES)) <= loudest)
         for token in encode(prompt).tokens.tolist() if prompt is not None else []:
             self._take(token)
 
@@ -241,7 +245,7 @@ class MuseGuide:
             fits = durations == DRUM_TICKS
         elif room > v.TICKS_PER_WHOLE and self._ties < _MAX_TIES:
             mask[v.TIE] = True
-        mask[v.LENGTH.slice] = np.repeat(fits, len(v.VELOCITIES))
+        mask[v.LENGTH.slice] = np.outer(fits, self._loudness).ravel()
 
     def _room(self) -> int:
         """Returns the ticks from here to the last bar line, if all bars whose meter is free are in this one."""

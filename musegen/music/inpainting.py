@@ -9,7 +9,7 @@ from musegen.errors import InputError
 from musegen.midi.instruments import INSTRUMENTS, class_of
 from musegen.midi.score import Notes, Score, Track
 from musegen.music import vocabulary as v
-from musegen.music.continuation import in_ticks, on_grid, untangled
+from musegen.music.continuation import in_ticks, on_grid, untangled, velocity_levels
 from musegen.music.features import Place
 from musegen.music.grammar import Gap, Request
 from musegen.music.grid import DURATION, INSTRUMENT, GridScore, quantise
@@ -162,7 +162,9 @@ def _request(
     heard = controls_of(encode(what.grid.bars(start, end)).tokens.astype(np.int64), style)
     playing = tuple(sorted({*what.grid.instruments, *what.instruments}))
     controls = replace(heard, instruments=playing, density=heard.density if density is None else density)
-    return Request(controls, last - first, all_play=bool(what.instruments), gap=gap)
+    return Request(
+        controls, last - first, all_play=bool(what.instruments), velocities=velocity_levels(what.grid), gap=gap
+    )
 
 
 def _window(starts: np.ndarray, first: int, last: int, room: int) -> tuple[int, int]:
@@ -208,7 +210,7 @@ def _joined(what: Inpainting, new: np.ndarray) -> Score:
         if not own:  # a track whose program changes plays as several instruments
             own = [place for place in what.places if tracks[place].is_drum == INSTRUMENTS[index].is_drum]
         rows = new[new[:, INSTRUMENT] == index] - np.array([first, 0, 0, 0, 0])
-        notes = in_ticks(rows, quarter, start, end - start)
+        notes = in_ticks(rows, what.score, start, end - start)
         nearest = np.abs(notes.pitch[:, None] - np.array([_register(what, place) for place in own])).argmin(axis=1)
         for nth, place in enumerate(own):
             track = tracks[place]

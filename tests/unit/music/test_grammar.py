@@ -10,7 +10,7 @@ from musegen.midi.instruments import DRUMS, INSTRUMENTS
 from musegen.music import vocabulary as v
 from musegen.music.features import FEATURES, Place, features
 from musegen.music.grammar import Gap, MuseGuide, Request
-from musegen.music.grid import DURATION, INSTRUMENT, ONSET, PITCH, GridScore
+from musegen.music.grid import DURATION, INSTRUMENT, ONSET, PITCH, VELOCITY, GridScore
 from musegen.music.sequences import sequence, without
 from musegen.music.tokenizer import Controls, collect, encode
 
@@ -90,6 +90,14 @@ def test_promises_hold_after_a_prompt_whose_bars_stay(first: dict, second: dict)
     grid = collect(guide.events)
     check(grid, request, prompt.n_bars)
     assert grid.bars(0, prompt.n_bars) == prompt
+
+
+@given(requests, st.tuples(st.integers(0, 7), st.integers(0, 7)).map(sorted).map(tuple))
+@settings(max_examples=20, deadline=None)
+def test_velocities_stay_in_the_range_asked_for(options: dict, levels: tuple[int, int]):
+    request = Request(Controls(instruments=options["instruments"]), options["n_bars"], velocities=levels)
+    velocity = collect(write(request, options["seed"]).events).notes[:, VELOCITY]
+    assert levels[0] <= velocity.min() and velocity.max() <= levels[1]
 
 
 @given(requests)
