@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from musegen import registry
 from musegen.api.arguments import drawn_seed, signed, whole
 from musegen.api.models import DEFAULT_MODEL, muse, styles_of
@@ -17,7 +19,7 @@ from musegen.midi.instruments import DRUMS, INSTRUMENTS, MAX_PITCHED, instrument
 from musegen.midi.score import Score, Tempos
 from musegen.midi.units import bpm_to_us_per_quarter
 from musegen.music import vocabulary as v
-from musegen.music.grid import GridScore
+from musegen.music.grid import GridScore, has_beat
 from musegen.music.tokenizer import Bar, Controls
 
 if TYPE_CHECKING:
@@ -106,6 +108,8 @@ def continue_score(
 ) -> list[Score]:
     """Continues a piece from the bar line after its last note. What is not said is as in the prompt.
 
+    A piece without a beat, such as a free performance, is continued where it ends, in bars of two seconds.
+
     Args:
         prompt: a score, the path of a score file, or an object of another library; see `midi.convert.as_score`.
         bars: how many new bars, at least 1.
@@ -121,11 +125,14 @@ def continue_score(
         ScoreFileError: the file cannot be read.
         CheckpointError: the model is damaged.
     """
-    from musegen.music.continuation import completed, extended, next_bar_line, on_grid, tail, velocity_levels
+    from musegen.music.continuation import FreeTime, completed, extended, next_bar_line, on_grid, tail, velocity_levels
     from musegen.music.grammar import Request
 
     order = Order(composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
-    score = as_score(prompt)
+    given = as_score(prompt)
+    # Without a beat there are no bar lines to keep to, unless a meter or tempo is to set in.
+    free = FreeTime.of(given) if given.n_notes and not (has_beat(given) or meter or tempo) else None
+    score = free.clocked if free else given
     grid = on_grid(score)
     if not len(grid.notes):
         raise InputError("prompt has no notes; compose starts from nothing")
@@ -134,6 +141,9 @@ def continue_score(
     levels = velocity_levels(grid)
     request = Request(controls, order.bars, keep_meter=True, keep_tempo=True, prompt=grid, velocities=levels)
     scores = [extended(score, grid, longer, order.tempo) for longer in _generate(order, request, on_bar)]
+    if free:
+        scores = [free.back(longer, start) for longer in scores]
+        start = int(free.ticks(np.array([start]))[0])
     words = ["continue", Path(prompt).name if isinstance(prompt, str | os.PathLike) else "prompt.mid"]
     if only_new:
         scores, words = [tail(longer, start) for longer in scores], [*words, "--only-new"]

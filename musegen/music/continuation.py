@@ -1,15 +1,24 @@
 """New bars joined to the score that they continue: its own notes stay, and tracks of one class stay apart."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from musegen.midi.instruments import INSTRUMENTS, class_of
-from musegen.midi.score import Controls, Meters, Notes, PitchBends, Score, Tempos, Track
-from musegen.midi.units import bar_starts_ticks, bpm_to_us_per_quarter
+from musegen.midi.score import Controls, Meters, Notes, PitchBends, Programs, Score, Tempos, Track
+from musegen.midi.units import bar_starts_ticks, bpm_to_us_per_quarter, seconds_to_ticks
 from musegen.music import vocabulary as v
-from musegen.music.grid import DURATION, INSTRUMENT, ONSET, PITCH, VELOCITY, GridScore, quantise
+from musegen.music.grid import (
+    DURATION,
+    INSTRUMENT,
+    ONSET,
+    PITCH,
+    SCORE_TICKS_PER_QUARTER,
+    VELOCITY,
+    GridScore,
+    quantise,
+)
 from musegen.music.sequences import controls_of
 from musegen.music.tokenizer import Controls as Header
 from musegen.music.tokenizer import encode
@@ -119,6 +128,60 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
         tempos = tempos.joined(Tempos([start], bpm_to_us_per_quarter([tempo])))
     keys = keys[keys.start_ticks <= start]
     return replace(score, tracks=tuple(tracks), tempos=tempos, meters=meters, keys=keys, left_out={})
+
+
+@dataclass(frozen=True)
+class FreeTime:
+    """A score that keeps to no beat, and the same music by the clock: 2 seconds a bar, its end on a bar line.
+
+    Args:
+        score: as it came.
+        clocked: its notes at 120 quarters a minute in 4/4.
+        before: ticks of `clocked` before the music begins.
+    """
+
+    score: Score
+    clocked: Score
+    before: int
+
+    @classmethod
+    def of(cls, score: Score) -> "FreeTime":
+        """Sets a score with notes to the clock."""
+        per_second = 2 * SCORE_TICKS_PER_QUARTER
+
+        def clocked(ticks: np.ndarray) -> np.ndarray:
+            return np.rint(score.seconds_at(ticks) * per_second).astype(np.int64)
+
+        # A drum is struck, not held.
+        ends = [track.notes.start_ticks + 1 if track.is_drum else track.notes.end_ticks for track in score.tracks]
+        end = int(clocked(np.concatenate(ends)).max(initial=0))
+        before = -end % (4 * SCORE_TICKS_PER_QUARTER)
+        tracks = []
+        for track in score.tracks:
+            start, stop = (clocked(ticks) + before for ticks in (track.notes.start_ticks, track.notes.end_ticks))
+            notes = Notes(start, np.maximum(stop - start, 1), track.notes.pitch, track.notes.velocity)
+            changes = track.program_changes
+            programs = Programs(clocked(changes.start_ticks) + before, changes.program) if len(changes) else None
+            tracks.append(Track(track.name, track.program, track.is_drum, notes, programs=programs))
+        return cls(score, Score(SCORE_TICKS_PER_QUARTER, tuple(tracks)), before)
+
+    def ticks(self, clocked: np.ndarray) -> np.ndarray:
+        """Returns ticks of the score at ticks by the clock."""
+        seconds = (clocked - self.before) / (2 * SCORE_TICKS_PER_QUARTER)
+        tempos = self.score.tempos
+        return seconds_to_ticks(seconds, tempos.start_ticks, tempos.us_per_quarter, self.score.ticks_per_quarter)
+
+    def back(self, longer: Score, start: int) -> Score:
+        """Returns the score with what `longer`, the music by the clock, has from tick `start` on."""
+        tracks = []
+        here = int(self.ticks(np.array([start]))[0])
+        for place, track in enumerate(longer.tracks):
+            new = track.notes[track.notes.start_ticks >= start]
+            begins, ends = (self.ticks(ticks) for ticks in (new.start_ticks, new.end_ticks))
+            notes = Notes(begins, np.maximum(ends - begins, 1), new.pitch, new.velocity)
+            is_own = place < len(self.score.tracks)
+            tracks.append(_longer(self.score.tracks[place] if is_own else replace(track, notes=Notes()), notes, here))
+        return replace(self.score, tracks=tuple(tracks), left_out={})
 
 
 def tail(score: Score, start: int) -> Score:

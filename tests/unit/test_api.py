@@ -363,3 +363,18 @@ def test_export_keeps_the_best_weights_in_half_precision(tiny_muse: str, tmp_pat
     assert report == {"model": "mine", "bytes": (exported.folder / "model.safetensors").stat().st_size, "step": 7}
     for name, tensor in weights.tensors.items():
         assert torch.equal(exported.tensors[name], tensor)
+
+
+def test_a_prompt_without_a_beat_goes_on_where_it_ends(tiny_muse: str):
+    rng = np.random.default_rng(3)
+    starts = np.cumsum(rng.integers(100, 700, 60))
+    notes = Notes(starts, rng.integers(50, 400, 60), rng.integers(40, 90, 60), rng.integers(40, 90, 60))
+    prompt = Score(480, (Track("hands", 0, False, notes),), tempos=Tempos([0, 9000], [400_000, 700_000]))
+    [longer] = api.continue_score(prompt, bars=3, seed=1, model=tiny_muse)
+    new = longer.tracks[0].notes[60:]
+    assert longer.tracks[0].notes[:60] == notes and longer.tempos == prompt.tempos
+    ends = prompt.duration_seconds
+    assert ends - 2 <= longer.seconds_at(int(new.start_ticks[0])) and longer.duration_seconds <= ends + 8
+    assert new.velocity.min() >= 40 and new.velocity.max() < 90
+    [alone] = api.continue_score(prompt, bars=3, seed=1, model=tiny_muse, only_new=True)
+    assert alone.n_notes == len(new)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from musegen.midi.instruments import class_of
 from musegen.midi.score import Meters, Notes, Score, Track
-from musegen.music.continuation import completed, extended, next_bar_line, on_grid, tail
+from musegen.music.continuation import FreeTime, completed, extended, next_bar_line, on_grid, tail
 from musegen.music.grid import DURATION, INSTRUMENT, ONSET, GridScore
 from musegen.music.tokenizer import Controls
 
@@ -68,3 +68,36 @@ def test_what_is_not_asked_for_is_as_in_the_prompt():
     assert controls == Controls(4, grid.instruments, key, tempo, meter, v.DENSITIES.index("low"))
     asked = Controls(None, (3,), v.key_index("a"), v.tempo_level(60), v.meter_index("4/4"), v.DENSITIES.index("high"))
     assert completed(asked, score, grid, 0) == asked
+
+
+@given(st.from_type(Score), st.from_type(GridScore))
+@settings(max_examples=40)
+def test_music_in_free_time_goes_on_by_the_clock(score: Score, new: GridScore):
+    assume(score.n_notes and new.n_bars)
+    free = FreeTime.of(score)
+    grid = on_grid(free.clocked)
+    assume(len(grid.notes))
+    start = next_bar_line(free.clocked, grid)
+    longer = extended(free.clocked, grid, joined(grid, new), tempo=None)
+    found = free.back(longer, start)
+    first = int(free.ticks(np.array([start]))[0])
+    assert (found.tempos, found.meters) == (score.tempos, score.meters)
+    for old, track in zip(score.tracks, found.tracks, strict=False):
+        assert set(old.notes) <= set(track.notes) and track.program == old.program
+    at = [
+        (found.seconds_at(note.start_ticks) - found.seconds_at(first), note.pitch)
+        for old, track in zip((*score.tracks, *[None] * 99), found.tracks, strict=False)
+        for note in sorted(set(track.notes) - set(old.notes if old else ()))
+    ]
+    wanted = [
+        ((note.start_ticks - start) / 960, note.pitch)
+        for track in longer.tracks
+        for note in track.notes
+        if note.start_ticks >= start
+    ]
+    # A tick of the slowest tempo may be long, and notes that begin or end on one tick merge.
+    tick = float(np.max(score.tempos.us_per_quarter)) / 1e6 / score.ticks_per_quarter
+    for seconds, pitch in at:
+        assert any(pitch == other and abs(seconds - when) <= 2 * tick + 0.002 for when, other in wanted)
+    ends = [t.notes.start_ticks if t.is_drum else t.notes.end_ticks for t in score.tracks]
+    assert abs(found.seconds_at(first) - score.seconds_at(int(np.concatenate(ends).max()))) <= 2 + 2 * tick
