@@ -46,8 +46,8 @@ class MuseConfig:
     block: int = 128
     n_summary: int = 16
     dropout: float = 0.0
-    qk_norm: bool = True
-    activation: Activation = "relu2"
+    qk_norm: bool = False
+    activation: Activation = "gelu"
 
     @property
     def sparsity(self) -> Pattern:
@@ -61,8 +61,8 @@ class MuseConfig:
 
 
 PRESETS: dict[str, MuseConfig] = {
-    "muse-small": MuseConfig(),
-    "muse-base": MuseConfig(d_model=384, n_heads=6, n_layers=9, context=2048, pattern="fixed"),
+    "muse-small": MuseConfig(qk_norm=True, activation="relu2"),
+    "muse-base": MuseConfig(384, 6, 9, context=2048, pattern="fixed", qk_norm=True, activation="relu2"),
     "musenet": MuseConfig(d_model=1536, n_heads=24, n_layers=72, context=4096, pattern="fixed"),
 }
 
