@@ -8,6 +8,10 @@ import typer
 def serve(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", help="TCP port; 0 takes any that is free.")] = 8765,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Be asked under this name too, such as studio.local; repeatable."),
+    ] = None,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(metavar="URL", help="Let web pages from here ask, such as http://localhost:3000; repeatable."),
@@ -21,7 +25,8 @@ def serve(
     from musegen.live.session import ended_by_sigterm
 
     name = f"[{host}]" if ":" in host else host
-    server = HttpServer(application(hosts=(*LOOPBACK, name), origins=allow_origin or ()), host, port)
+    hosts = (*LOOPBACK, name, *(allow_host or ()))
+    server = HttpServer(application(hosts=hosts, origins=allow_origin or ()), host, port)
     with ended_by_sigterm():
         try:
             server.start()

@@ -33,9 +33,9 @@ def answer(fragment: bytes, wishes: Mapping[str, object]) -> bytes:
         wishes: "verb" ("continue", "infill" or "harmonize"); "format" of the answer ("mid", "musicxml", or "notes" for
             programs that read neither: a line for each note); "locked", a list of [track, start tick, pitch] of notes
             that must come back exactly; and those of the verb: of `continue_score` bars, only_new, composer,
-            instruments, key, tempo, meter, density, temperature, top_p and seed; of `infill` bars ("3-4"), voices,
-            candidates, passes, temperature and seed; of `harmonize` voice, track, instruments, candidates, passes,
-            temperature and seed.
+            instruments, key, tempo, meter, density, temperature, top_p and seed; of `infill` bars ("3-4"), tracks, add,
+            voices, composer, density, top_p, candidates, passes, temperature and seed; of `harmonize` voice, track,
+            instruments, candidates, passes, temperature and seed.
 
     Returns:
         The content of a file of that format.
@@ -49,6 +49,8 @@ def answer(fragment: bytes, wishes: Mapping[str, object]) -> bytes:
         raise InputError(f"score has {len(fragment):,} bytes; allowed are {MAX_BYTES:,}")
     asked = dict(wishes)
     verb = asked.pop("verb", None)
+    if verb is None:
+        raise InputError(f"verb is missing; allowed are {', '.join(_VERBS)}")
     if not isinstance(verb, str) or verb not in _VERBS:
         raise UnknownNameError("verb", str(verb), _VERBS)
     form = asked.pop("format", FORMATS[0])
@@ -142,6 +144,13 @@ def _names(name: str, value: object) -> list[str]:
     return [_text(name, each) for each in names]
 
 
+def _tracks(name: str, value: object) -> list[str | int]:
+    tracks = value.split(",") if isinstance(value, str) else value
+    if not isinstance(tracks, list) or not tracks:
+        raise InputError(f"{name} is {value!r}; allowed are lists of names and numbers")
+    return [track if type(track) is int else _text(name, track) for track in tracks]
+
+
 def _name_or_names(name: str, value: object) -> str | list[str]:
     names = _names(name, value)
     return names[0] if len(names) == 1 else names
@@ -180,7 +189,19 @@ _VERBS: dict[str, _Verb] = {
             **_DRAWN,
         },
     ),
-    "infill": _Verb(infill, {"bars": _span, "voices": _names, **_SUNG}),
+    "infill": _Verb(
+        infill,
+        {
+            "bars": _span,
+            "tracks": _tracks,
+            "add": _names,
+            "voices": _names,
+            "composer": _text,
+            "density": _text,
+            "top_p": _number,
+            **_SUNG,
+        },
+    ),
     "harmonize": _Verb(harmonize, {"voice": _text, "track": _whole, "instruments": _name_or_names, **_SUNG}),
 }
 

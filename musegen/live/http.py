@@ -122,7 +122,7 @@ class _Guard:
 
     def __init__(self, app: "ASGIApp", hosts: Sequence[str], origins: Sequence[str]):
         self._app = app
-        self._hosts = [host.lower() for host in hosts]
+        self._hosts = list(dict.fromkeys(host.lower() for host in hosts))
         self._origins = [origin.lower() for origin in origins]
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:

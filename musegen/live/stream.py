@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from musegen.errors import InputError
@@ -18,6 +19,8 @@ from musegen.live.events import Channels, Event, events_of
 from musegen.live.scheduler import Scheduler
 from musegen.live.session import Session
 from musegen.live.transport import OwnTransport, Transport
+from musegen.midi.score import Tempos
+from musegen.midi.units import bpm_to_us_per_quarter
 from musegen.music.grid import GridScore
 from musegen.music.vocabulary import TICKS_PER_QUARTER
 
@@ -127,7 +130,10 @@ class Stream:
         Raises:
             InputError: it has more parts than a port has channels.
         """
-        events = events_of(self._channels.assigned(bar.to_score()))
+        score = bar.to_score()
+        if tempo := self._writer.wishes.get("tempo"):  # exactly as wished for: bars have only levels
+            score = replace(score, tempos=Tempos([0], bpm_to_us_per_quarter([tempo])))
+        events = events_of(self._channels.assigned(score))
         with self._condition:
             self._bars.append(LiveBar(events, bar.n_ticks / TICKS_PER_QUARTER))
             self._n_written += 1

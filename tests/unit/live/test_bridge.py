@@ -110,7 +110,7 @@ def test_locked_notes_come_back_or_are_refused(asked, given_score):
 @pytest.mark.parametrize(
     ("wishes", "said"),
     [
-        ({}, "unknown verb"),
+        ({}, "verb is missing; allowed are continue, infill, harmonize"),
         ({"verb": "compose"}, "unknown verb 'compose'"),
         ({"verb": "continue", "mood": "glad"}, "'mood' is no wish of continue"),
         ({"verb": "harmonize", "bars": 2}, "'bars' is no wish of harmonize"),
@@ -158,3 +158,13 @@ names = st.sampled_from(["format", "locked", "bars", "voices", "seed", "track", 
 def test_whatever_comes_only_errors_of_musegen_s_own_escape(data, verb, wishes):
     with pytest.raises(MusegenError):
         answer(data, {"verb": verb, **wishes})
+
+
+def test_bars_of_a_track_are_filled_in_by_a_muse(asked, given_score, tiny_muse, monkeypatch):
+    monkeypatch.setattr("musegen.api.infilling.DEFAULT_MODEL", tiny_muse)
+    found = asked(verb="infill", bars="2", tracks="2", density="low", seed="1")
+    assert rows(found, 0, 2, 3) == rows(given_score, 0, 2, 3) and rows(found, 1) != rows(given_score, 1)
+    more = asked(verb="infill", add="violin", tracks=[3], seed=1)
+    assert len(more.tracks) == 5 and rows(more, 0, 1, 3) == rows(given_score, 0, 1, 3)
+    with pytest.raises(InputError, match="tracks is 5; allowed are lists"):
+        asked(verb="infill", tracks=5)

@@ -77,6 +77,15 @@ def test_bars_follow_each_other_in_time():
     assert music.n_underruns == 0
 
 
+def test_a_tempo_that_is_wished_for_is_kept_exactly():
+    music, studio = playing()
+    music._writer.wishes["tempo"] = 150.0  # type: ignore[index]
+    for nth in range(4):
+        music.take(bar_of(nth, bpm=120))
+    studio.run(4.1, lambda: music.look(studio.scheduler))
+    assert onsets(studio)[:11] == [(round(0.4 * each, 6), each // 4) for each in range(11)]
+
+
 def test_it_waits_until_bars_are_ready():
     music, studio = playing()
     music.take(bar_of(0))
