@@ -4,6 +4,7 @@ Wishes come as JSON or as the texts of a query, so that a value may be a text th
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -20,6 +21,7 @@ from musegen.midi.score import Score
 
 MAX_BYTES = 4 << 20
 FORMATS = ("mid", "musicxml", "notes")
+_MOST_SHOWN = 100
 
 Note = tuple[int, int, int]
 """A locked note: its track, counted from 1, the tick at which it begins, and its pitch."""
@@ -52,10 +54,10 @@ def answer(fragment: bytes, wishes: Mapping[str, object]) -> bytes:
     if verb is None:
         raise InputError(f"verb is missing; allowed are {', '.join(_VERBS)}")
     if not isinstance(verb, str) or verb not in _VERBS:
-        raise UnknownNameError("verb", str(verb), _VERBS)
+        raise UnknownNameError("verb", str(verb)[:_MOST_SHOWN], _VERBS)
     form = asked.pop("format", FORMATS[0])
     if form not in FORMATS:
-        raise UnknownNameError("format", str(form), FORMATS)
+        raise UnknownNameError("format", str(form)[:_MOST_SHOWN], FORMATS)
     locked = _locked(asked.pop("locked", None))
     options = _read_wishes(verb, asked)
     with TemporaryDirectory() as folder:
@@ -102,13 +104,19 @@ def _read_wishes(verb: str, asked: Mapping[str, object]) -> dict[str, Any]:
     for name in asked:
         if name not in readers:
             known = ", ".join(("verb", "format", "locked", *readers))
-            raise InputError(f"{name!r} is no wish of {verb}; allowed are {known}")
+            raise InputError(f"{_shown(name)} is no wish of {verb}; allowed are {known}")
     return {name: readers[name](name, value) for name, value in asked.items() if value is not None}
+
+
+def _shown(value: object) -> str:
+    """Returns what came, as much of it as a line has room for."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."
 
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{name} is {value!r}; allowed are texts")
+        raise InputError(f"{name} is {_shown(value)}; allowed are texts")
     return value.strip()
 
 
@@ -118,36 +126,36 @@ def _number(name: str, value: object) -> float:
     except (ValueError, OverflowError):
         number = None
     if number is None or not isfinite(number):
-        raise InputError(f"{name} is {value!r}; allowed are numbers")
+        raise InputError(f"{name} is {_shown(value)}; allowed are numbers")
     return number
 
 
 def _whole(name: str, value: object) -> int:
-    if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) < 20:
+    if isinstance(value, str) and len(value) < 20 and re.fullmatch(r"\s*-?[0-9]+\s*", value):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise InputError(f"{name} is {value!r}; allowed are whole numbers")
+    raise InputError(f"{name} is {_shown(value)}; allowed are whole numbers")
 
 
 def _flag(name: str, value: object) -> bool:
     known = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
     if not isinstance(value, bool | str) or value not in known:
-        raise InputError(f"{name} is {value!r}; allowed are true and false")
+        raise InputError(f"{name} is {_shown(value)}; allowed are true and false")
     return known[value]
 
 
 def _names(name: str, value: object) -> list[str]:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not names:
-        raise InputError(f"{name} is {value!r}; allowed are lists of names")
+        raise InputError(f"{name} is {_shown(value)}; allowed are lists of names")
     return [_text(name, each) for each in names]
 
 
 def _tracks(name: str, value: object) -> list[str | int]:
     tracks = value.split(",") if isinstance(value, str) else value
     if not isinstance(tracks, list) or not tracks:
-        raise InputError(f"{name} is {value!r}; allowed are lists of names and numbers")
+        raise InputError(f"{name} is {_shown(value)}; allowed are lists of names and numbers")
     return [track if type(track) is int else _text(name, track) for track in tracks]
 
 
@@ -159,7 +167,7 @@ def _name_or_names(name: str, value: object) -> str | list[str]:
 def _span(name: str, value: object) -> tuple[int, int]:
     ends = value.split("-") if isinstance(value, str) else value
     if not isinstance(ends, list) or not 1 <= len(ends) <= 2:
-        raise InputError(f"{name} is {value!r}; allowed are such as 3-4")
+        raise InputError(f"{name} is {_shown(value)}; allowed are such as 3-4")
     return _whole(name, ends[0]), _whole(name, ends[-1])
 
 
@@ -212,7 +220,7 @@ _VERBS: dict[str, _Verb] = {
 def _locked(value: object) -> list[Note]:
     try:
         notes = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         notes = 0
     if notes is None:
         return []

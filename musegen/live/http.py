@@ -53,6 +53,8 @@ _BYTES = "application/octet-stream"
 _SCORES = (_MIDI, "audio/x-midi", "audio/mid", _XML, _MXL, "application/xml", "text/xml", _BYTES)
 _FORMS = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")  # any web page may send these
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:[0-9]*)?")
+_NAME = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9._-]+")
+_ORIGIN = re.compile(r"(https?://[^/\s*]+)/?")
 _CLOSE_SECONDS = 1
 
 Bridge = Callable[[bytes, Mapping[str, object]], bytes]
@@ -73,7 +75,11 @@ def application(
         hosts: names, without a port, under which it may be asked.
         origins: of web pages that may ask, such as "http://localhost:3000", beside those of its own address.
         bridge: answers fragments, called by one thread at a time; None takes `live.bridge.answer`.
+
+    Raises:
+        InputError: a host or an origin is none.
     """
+    hosts, origins = [_checked_host(host) for host in hosts], [_checked_origin(origin) for origin in origins]
     remote = _Remote(player, bridge or _answer)
     routes = [
         Route("/status", remote.status, methods=["GET"]),
@@ -91,6 +97,19 @@ def application(
         )
     kinds = (HTTPException, ClientDisconnect, MusegenError, Exception)
     return Starlette(routes=routes, middleware=middleware, exception_handlers=dict.fromkeys(kinds, _failed))
+
+
+def _checked_host(host: str) -> str:
+    if not _NAME.fullmatch(host.lower()):
+        raise InputError(f"host is {host[:MAX_TEXT]!r}; allowed are names and addresses without a port")
+    return host.lower()
+
+
+def _checked_origin(origin: str) -> str:
+    match = _ORIGIN.fullmatch(origin.lower())
+    if match is None:
+        raise InputError(f"origin is {origin[:MAX_TEXT]!r}; allowed are such as http://localhost:3000")
+    return match[1]
 
 
 def _answer(fragment: bytes, wishes: Mapping[str, object]) -> bytes:
@@ -122,8 +141,7 @@ class _Guard:
 
     def __init__(self, app: "ASGIApp", hosts: Sequence[str], origins: Sequence[str]):
         self._app = app
-        self._hosts = list(dict.fromkeys(host.lower() for host in hosts))
-        self._origins = [origin.lower() for origin in origins]
+        self._hosts, self._origins = list(dict.fromkeys(hosts)), origins
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         refusal = self._refusal(scope, Headers(scope=scope)) if scope["type"] == "http" else None

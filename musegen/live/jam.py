@@ -335,6 +335,7 @@ class _Answer:
         self._of, self._scheduler, self._phrase = of, scheduler, phrase
         self._n_bars = n_bars
         self._ended = threading.Event()
+        self._adding = threading.Lock()
         self.queued_until = start
         self.end_beat = math.inf if n_bars is None else start + n_bars * of._bar_beats
         of.n_answers += 1
@@ -342,21 +343,23 @@ class _Answer:
         self.thread.start()
 
     def end(self) -> None:
-        """Writes and queues no more."""
-        self._ended.set()
+        """Writes and queues no more, from now on."""
+        with self._adding:
+            self._ended.set()
 
     def _write(self) -> None:
         be_nice()
         try:
             for nth, bar in enumerate(self._bars()):
-                while self.queued_until - self._now() > 2 * self._of._bar_beats and not self._ended.wait(0.05):
-                    pass  # far enough ahead
-                if self._ended.is_set():
-                    return
-                start = self._in_time(self.queued_until, nth)
-                events = events_of(self._of._channels.assigned(bar.to_score()), start)
-                self._scheduler.add(event for event in events if not event.message.is_meta)
-                self.queued_until = start + bar.n_ticks / TICKS_PER_QUARTER
+                while self._is_far_ahead() and not self._ended.wait(0.05):
+                    pass
+                with self._adding:
+                    if self._ended.is_set():
+                        return
+                    start = self._in_time(self.queued_until, nth)
+                    events = events_of(self._of._channels.assigned(bar.to_score()), start)
+                    self._scheduler.add(event for event in events if not event.message.is_meta)
+                    self.queued_until = start + bar.n_ticks / TICKS_PER_QUARTER
         except Exception as error:  # a thread has nobody to raise to
             assert self._of._session is not None
             self._of._session.fail(error)
@@ -368,6 +371,11 @@ class _Answer:
             yield bar
             if nth + 1 == self._n_bars:
                 return
+
+    def _is_far_ahead(self) -> bool:
+        """Returns whether there is time: two bars are queued, or nobody plays."""
+        rolls = self._scheduler.transport.is_rolling(self._scheduler.clock.now())
+        return not rolls or self.queued_until - self._now() > 2 * self._of._bar_beats
 
     def _now(self) -> float:
         return self._scheduler.transport.line.beat_at(self._scheduler.clock.now())

@@ -15,7 +15,7 @@ from musegen.live.rtmidi_ports import RtInPort, RtOutPort
 from musegen.live.scheduler import Scheduler, Sent
 from musegen.live.session import Closable, Session
 from musegen.live.transport import OwnTransport, Transport, checked_bpm
-from musegen.midi.formats import MIDI_SUFFIXES
+from musegen.midi.formats import MIDI_SUFFIXES, check_writable
 
 Follow = Literal["free", "clock", "jack", "link"]
 FOLLOWS = ("free", "clock", "jack", "link")
@@ -116,10 +116,11 @@ class Setup:
             return JackTransport(clock, bpm)
         if self.follow == "link":
             return LinkTransport(clock, bpm)
-        return OwnTransport(clock, bpm, leads)
+        return OwnTransport(clock, bpm, leads, lead_in_seconds=self.latency_ms / 1000)
 
     def _output(self, clock: Clock) -> OutPort:
         if self.port is not None and self.port.lower().endswith(tuple(MIDI_SUFFIXES)):
+            check_writable(self.port)
             return FilePort(Path(self.port), clock)
         return RtOutPort(self.port, self.virtual, self.api)
 

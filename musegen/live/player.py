@@ -48,7 +48,7 @@ class Player:
 
     def look(self, scheduler: Scheduler) -> None:
         """Queues the next pass when it is near."""
-        if not self._loop:
+        if not self._loop or not scheduler.transport.is_rolling(scheduler.clock.now()):
             return
         with self._lock:
             start = self._next_pass * self.n_beats

@@ -25,7 +25,7 @@ class PortName(NamedTuple):
     """A port that others have opened.
 
     Args:
-        api: the MIDI system it belongs to ("alsa", "jack", "coremidi", "windows").
+        api: the MIDI system it belongs to ("alsa", "jack", "core", "winmm").
         direction: "output" where messages can be sent to, "input" where they can be had from.
         name: its name.
     """

@@ -5,6 +5,7 @@ whenever the transport changes. Deadlines are absolute, so lateness does not add
 """
 
 import heapq
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,7 @@ from musegen.live.transport import CLOCKS_PER_BEAT, Transport
 
 _HEARTBEAT_SECONDS = 0.1  # the longest wait: whether a followed clock is lost shows only by looking
 _TOO_LATE_SECONDS = 0.25  # a note that comes later than this is wrong: it is dropped, and counted
+_EPSILON = 1e-6  # beats
 _LATE_SECONDS = 0.01  # what comes later than this is counted as late
 _HANGS_SECONDS = 1.0
 _N_REMEMBERED = 1 << 14  # messages whose lateness is remembered
@@ -208,8 +210,9 @@ class Scheduler:
         beat = self.transport.start_beat
         self._epoch = self.transport.epoch
         if self._sends_clock:
-            self._next_clock = round(beat * CLOCKS_PER_BEAT)
-            sixteenth = self._next_clock * 4 // CLOCKS_PER_BEAT
+            # A song position counts sixteenths: who follows begins on the next one, with the first clock.
+            sixteenth = math.ceil(4 * beat - _EPSILON)
+            self._next_clock = sixteenth * CLOCKS_PER_BEAT // 4
             if sixteenth:
                 self._send(mido.Message("songpos", pos=min(sixteenth, 16383)), self.clock.now())
             self._send(mido.Message("continue" if sixteenth else "start"), self.clock.now())
@@ -251,10 +254,11 @@ class Scheduler:
         if is_end and not self._receiver.sounds(message):
             return  # its beginning was dropped, or it was silenced
         if message.type == "note_on" and not is_end:
-            if self.clock.now() - intended > _TOO_LATE_SECONDS:
+            # What was queued at its own beat cannot be sent ahead of it.
+            if self.clock.now() - intended > _TOO_LATE_SECONDS + self._latency:
                 self.n_dropped += 1
                 return
-            self.n_notes += 1
+            self.n_notes += self.port.is_open
         self._send(message, intended)
 
     def _send(self, message: Message, intended: float) -> None:

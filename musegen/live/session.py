@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Protocol, Self
 
@@ -49,13 +49,11 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            with _uninterrupted():
-                self.scheduler.close()
-        finally:
-            sys.setswitchinterval(self._switch_interval)
-            for port in (*self._also, self.scheduler.port):
-                port.close()
+        with _uninterrupted(), ExitStack() as closing:  # all of it, whatever one of them fails with
+            for port in (self.scheduler.port, *reversed(self._also)):
+                closing.callback(port.close)
+            closing.callback(sys.setswitchinterval, self._switch_interval)
+            self.scheduler.close()
         if self.scheduler.error is not None and error is None:
             raise self.scheduler.error
 
@@ -105,15 +103,16 @@ class Session:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Has a second Ctrl-C wait until the block is over: it ends what sounds."""
+    """Has a second Ctrl-C or SIGTERM do nothing in the block, which ends what sounds and writes what is to be kept."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -152,6 +152,7 @@ class Stream:
             scheduler.clear()
             unheard = [bar for start, bar in self._queued if start >= beat - _EPSILON]
             self._bars.extendleft(reversed(unheard))
+            self.n_played -= len(unheard)
             self._queued.clear()
             n_beats = self._bars[0].n_beats if self._bars else 4.0
             self._next_beat = math.ceil(beat / n_beats - _EPSILON) * n_beats
@@ -161,13 +162,14 @@ class Stream:
         """Queues the next bars when they are near, and starts its own transport when enough is written."""
         transport = scheduler.transport
         now = scheduler.clock.now()
-        if (
-            isinstance(transport, OwnTransport)
-            and self._wants_to_roll
-            and not transport.is_rolling(now)
-            and self._is_ready()
-        ):
-            transport.start(transport.line.beat if self.n_played else 0.0)
+        with self._condition:  # whoever stops it meanwhile waits, and stops it then
+            if (
+                isinstance(transport, OwnTransport)
+                and self._wants_to_roll
+                and not transport.is_rolling(now)
+                and self._is_ready()
+            ):
+                transport.start(transport.line.beat if self.n_played else 0.0)
         if not transport.is_rolling(now):
             return
         with self._condition:
@@ -232,8 +234,9 @@ class Stream:
             InputError: somebody else's transport is followed.
         """
         transport = self._own_transport()
-        self._wants_to_roll = False
-        transport.stop()
+        with self._condition:
+            self._wants_to_roll = False
+            transport.stop()
 
     def _own_transport(self) -> OwnTransport:
         transport: Transport | None = self._session.scheduler.transport if self._session else None

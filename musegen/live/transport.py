@@ -81,13 +81,14 @@ class OwnTransport:
         clock: whose seconds.
         bpm: quarters a minute, 10 to 640.
         leads: whether tempo changes of the music change it; False keeps `bpm`.
+        lead_in_seconds: from a start until its beat, for messages that are to be sent so much before theirs.
 
     Raises:
         InputError: the tempo is out of its range.
     """
 
-    def __init__(self, clock: Clock, bpm: float = 120.0, leads: bool = True):
-        self._clock, self._leads = clock, leads
+    def __init__(self, clock: Clock, bpm: float = 120.0, leads: bool = True, lead_in_seconds: float = 0.0):
+        self._clock, self._leads, self._lead_in = clock, leads, lead_in_seconds
         self._line = Line(0.0, clock.now(), 60.0 / checked_bpm(bpm))
         self._epoch, self._start_beat, self._rolling = 0, 0.0, False
         self._lock = threading.Lock()
@@ -113,9 +114,9 @@ class OwnTransport:
         return self._rolling
 
     def start(self, beat: float = 0.0) -> None:
-        """Rolls from a beat on, now."""
+        """Rolls from a beat on, after the lead-in."""
         with self._lock:
-            self._line = Line(beat, self._clock.now(), self._line.seconds_per_beat)
+            self._line = Line(beat, self._clock.now() + self._lead_in, self._line.seconds_per_beat)
             self._start_beat, self._rolling, self._epoch = beat, True, self._epoch + 1
         self._changed()
 
@@ -130,14 +131,17 @@ class OwnTransport:
 
     def tempo_change(self, beat: float, bpm: float) -> None:
         if self._leads:
-            self.set_bpm(bpm, beat)
+            self.set_bpm(min(max(bpm, MIN_BPM), MAX_BPM), beat)
 
     def set_bpm(self, bpm: float, beat: float | None = None) -> None:
         """Changes the tempo at a beat, None for the one that is now."""
         bpm = checked_bpm(bpm)
         with self._lock:
-            beat = self._line.beat_at(self._clock.now()) if beat is None else beat
-            self._line = Line(beat, self._line.seconds_at(beat), 60.0 / bpm)
+            if not self._rolling:
+                self._line = self._line._replace(seconds_per_beat=60.0 / bpm)
+            else:
+                beat = self._line.beat_at(self._clock.now()) if beat is None else beat
+                self._line = Line(beat, self._line.seconds_at(beat), 60.0 / bpm)
         self._changed()
 
     def listen(self, on_change: Callable[[], None]) -> None:

@@ -117,6 +117,9 @@ def test_locked_notes_come_back_or_are_refused(asked, given_score):
         ({"verb": "continue", "format": "wav"}, "unknown format 'wav'"),
         ({"verb": "continue", "bars": "two"}, "bars is 'two'; allowed are whole numbers"),
         ({"verb": "continue", "bars": True}, "bars is True"),
+        ({"verb": "continue", "bars": "--3"}, "bars is '--3'; allowed are whole numbers"),
+        ({"verb": "continue", "bars": "²"}, "bars is '²'; allowed are whole numbers"),
+        ({"verb": "continue", "locked": "[" * 100_000}, "locked must be a list"),
         ({"verb": "continue", "temperature": "hot"}, "temperature is 'hot'"),
         ({"verb": "continue", "temperature": float("nan")}, "temperature is nan"),
         ({"verb": "continue", "only_new": "perhaps"}, "only_new is 'perhaps'"),
@@ -168,3 +171,10 @@ def test_bars_of_a_track_are_filled_in_by_a_muse(asked, given_score, tiny_muse, 
     assert len(more.tracks) == 5 and rows(more, 0, 1, 3) == rows(given_score, 0, 1, 3)
     with pytest.raises(InputError, match="tracks is 5; allowed are lists"):
         asked(verb="infill", tracks=5)
+
+
+@pytest.mark.parametrize("wishes", [{"verb": "x" * 10_000}, {"verb": "continue", "bars": "y" * 10_000}])
+def test_a_long_wish_is_not_told_whole(fragment, wishes):
+    with pytest.raises(InputError) as refused:
+        answer(fragment, wishes)
+    assert len(str(refused.value)) < 300

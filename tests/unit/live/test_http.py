@@ -472,3 +472,17 @@ def test_the_command_says_in_one_line_that_a_port_is_taken(serve):
     assert (process.returncode, out) == (2, "")
     [line] = err.splitlines()
     assert line.startswith(f"musegen: cannot listen at host '127.0.0.1', port {server.port}")
+
+
+@pytest.mark.parametrize(
+    "options", [{"hosts": ["studio:80"]}, {"hosts": ["*"]}, {"origins": ["*"]}, {"origins": ["a"]}]
+)
+def test_hosts_and_origins_that_are_none_are_refused(options):
+    with pytest.raises(InputError, match=r"^(host|origin) is "):
+        application(**options)
+
+
+def test_an_origin_is_meant_whatever_its_case_and_end():
+    client = TestClient(application(origins=["HTTP://Studio.local:3000/"]), base_url="http://127.0.0.1")
+    found = client.get("/status", headers={"origin": "http://studio.local:3000"})
+    assert found.status_code == 200 and found.headers["access-control-allow-origin"] == "http://studio.local:3000"

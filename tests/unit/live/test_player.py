@@ -112,3 +112,15 @@ def test_nothing_to_play_is_refused():
 @pytest.mark.parametrize(("numerator", "line"), [(3, 1440), (4, 1920), (5, 2400), (2, 1920), (1, 1440)])
 def test_the_bar_line_after_the_last_note(numerator, line):
     assert bar_line_after(score_of(meters=Meters([0], [numerator], [4]))) == line
+
+
+def test_while_nobody_plays_no_further_pass_is_queued():
+    player = Player(score_of(), loop=True)
+    studio = studio_with(player)
+    studio.transport.start()
+    studio.run(1.0, lambda: player.look(studio.scheduler))
+    studio.transport.stop()
+    studio.run(0.1)
+    queued = studio.scheduler.n_queued
+    studio.run(60.0, lambda: player.look(studio.scheduler))
+    assert studio.scheduler.n_queued == queued

@@ -102,6 +102,47 @@ def test_its_own_clock_leads_others():
     assert times == pytest.approx([each / 48 for each in range(49)], abs=1e-6)
 
 
+@pytest.mark.parametrize("beat", [0.01, 1.2, 1.25, 2.0])
+def test_who_follows_its_clock_from_anywhere_is_where_it_is(beat):
+    studio = Studio.of(sends_clock=True)
+    studio.transport.start(beat=beat)
+    studio.run(2.0)
+    follower = ClockFollower(SimulatedClock())
+    for seconds, message in studio.port.sent:
+        follower.receive(message, seconds)
+    now = studio.clock.now()
+    assert follower.line.beat_at(now) == pytest.approx(studio.transport.line.beat_at(now), abs=0.01)
+
+
+def test_with_much_latency_nothing_is_dropped_or_hurried():
+    clock = SimulatedClock()
+    studio = Studio.of(OwnTransport(clock, lead_in_seconds=0.6), clock, latency_seconds=0.6)
+    studio.scheduler.add(note(0, 60) + note(1, 62))
+    studio.transport.start()
+    studio.run(2.0)
+    ons = [(seconds, what) for seconds, what in studio.sent if what.startswith("on")]
+    assert ons == [(0.0, "on 0 60"), (0.5, "on 0 62")] and not studio.scheduler.n_dropped
+    studio.scheduler.add(note(studio.transport.line.beat_at(clock.now()), 64))  # as soon as can be
+    studio.run(0.2)
+    assert "on 0 64" in [what for _, what in studio.sent]
+
+
+def test_a_tempo_that_cannot_be_played_is_the_nearest_that_can(studio):
+    studio.scheduler.add([Event(1, mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(900))), *note(2, 60)])
+    studio.transport.start()
+    studio.run(2.0)
+    assert [what for _, what in studio.sent] == ["on 0 60", "off 0 60"]
+    assert 60 / studio.transport.line.seconds_per_beat == pytest.approx(640)
+
+
+def test_notes_for_a_port_that_is_gone_have_not_begun(studio):
+    studio.port.is_open = False
+    studio.scheduler.add(note(0, 60))
+    studio.transport.start()
+    studio.run(1.0)
+    assert studio.scheduler.n_notes == 0 and studio.scheduler.n_dropped
+
+
 def test_it_follows_a_clock_through_a_change_of_tempo():
     clock = SimulatedClock()
     follower = ClockFollower(clock)

@@ -180,6 +180,19 @@ def test_a_stop_in_the_last_bar_ends_it_when_it_goes_on():
     assert music.is_over(studio.scheduler)
 
 
+def test_a_bar_that_was_queued_and_not_heard_is_played_after_a_stop():
+    music, studio = playing(n_bars=2)
+    music.take(bar_of(0))
+    music.take(bar_of(1))
+    studio.run(1.8, lambda: music.look(studio.scheduler))  # the second bar is queued half a beat ahead
+    music.stop()
+    studio.run(1.0, lambda: music.look(studio.scheduler))
+    music.start()
+    studio.run(4.0, lambda: music.look(studio.scheduler))
+    assert [bar for _, bar in onsets(studio)] == [0] * 4 + [1] * 4
+    assert music.is_over(studio.scheduler)
+
+
 def test_remote_control_changes_all_or_nothing():
     music, _ = playing()
     music.change(composer="bach", bars=5)

@@ -40,3 +40,17 @@ def test_it_stops_where_it_is_and_tells_who_listens():
 def test_a_tempo_out_of_range_is_refused(bpm):
     with pytest.raises(InputError, match=r"tempo is .*; allowed are 10 to 640"):
         OwnTransport(SimulatedClock(), bpm=bpm)
+
+
+def test_a_tempo_that_is_set_while_it_is_stopped_moves_nothing():
+    clock = SimulatedClock()
+    transport = OwnTransport(clock)
+    transport.start()
+    clock.advance(1.0)
+    transport.stop()
+    clock.advance(10.0)
+    transport.set_bpm(60)
+    assert transport.line.beat == 2.0
+    transport.start(transport.line.beat)
+    clock.advance(1.0)
+    assert transport.line.beat_at(clock.now()) == pytest.approx(3.0)
