@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from musegen.core.decode import decode
 from musegen.core.sampling import Sampling
+from musegen.music.engines import engine_for
 from musegen.music.grammar import MuseGuide, Request
 from musegen.music.grid import GridScore
-from musegen.music.muse import Muse, MuseEngine
+from musegen.music.muse import Muse
 from musegen.music.tokenizer import Bar, GridNote, collect
 
 
@@ -23,7 +24,7 @@ class Generation:
     def __init__(self, model: Muse, requests: Sequence[Request], sampling: Sampling, seed: int):
         self.guides = [MuseGuide(request, model.config.context) for request in requests]
         self.nats = [0.0] * len(self.guides)
-        self._engine = MuseEngine(model, len(self.guides))
+        self._engine = engine_for(model, len(self.guides))
         self._sampling, self._seed = sampling, seed
 
     def __iter__(self) -> Iterator[tuple[int, Bar | GridNote]]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from musegen.music import vocabulary as v
+from musegen.music.engines import NumpyEngine, engine_for
 from musegen.music.features import FEATURES
 from musegen.music.muse import PRESETS, Muse, MuseConfig, MuseEngine
 from musegen.music.tasks import build_muse
@@ -15,9 +16,9 @@ PATTERNS = ("dense", "fixed", "strided")
 every_pattern = pytest.mark.parametrize("pattern", PATTERNS)
 
 
-def tiny(pattern: str = "fixed", seed: int = 0) -> Muse:
+def tiny(pattern: str = "fixed", seed: int = 0, **options) -> Muse:
     torch.manual_seed(seed)
-    return build_muse(MuseConfig(32, 4, 2, context=48, pattern=pattern, block=8, n_summary=2)).eval()
+    return build_muse(MuseConfig(32, 4, 2, context=48, pattern=pattern, block=8, n_summary=2, **options)).eval()
 
 
 def some_inputs(n_rows: int, length: int, seed: int = 0) -> torch.Tensor:
@@ -84,10 +85,17 @@ def test_the_factors_of_a_token_and_its_features_are_summed():
         torch.testing.assert_close(model.inputs(inputs)[0, t], model.inputs.embed.weight[rows].sum(0))
 
 
-@every_pattern
-def test_the_engine_gives_the_logits_of_forward(pattern: str):
-    model, inputs = tiny(pattern), some_inputs(3, 48)
-    engine = MuseEngine(model, 3)
+@pytest.mark.parametrize(
+    ("kind", "pattern", "options"),
+    [
+        *((MuseEngine, pattern, {}) for pattern in PATTERNS),
+        (NumpyEngine, "dense", {}),
+        (NumpyEngine, "dense", {"qk_norm": True, "activation": "relu2"}),
+    ],
+)
+def test_an_engine_gives_the_logits_of_forward(kind: type[MuseEngine], pattern: str, options: dict):
+    model, inputs = tiny(pattern, **options), some_inputs(3, 48)
+    engine = kind(model, 3)
     lengths = [3, 17, 8]
     with torch.inference_mode():
         expected = model(inputs)
@@ -108,6 +116,12 @@ def test_the_engine_gives_the_logits_of_forward(pattern: str):
         logits = engine.prefill(inputs[1:2, :9], slice(1, 2))
         torch.testing.assert_close(logits[0], expected[1, 8], atol=1e-5, rtol=1e-4)
         assert engine.positions.tolist() == [48, 9, 48]
+
+
+def test_the_engine_is_the_fastest_that_fits():
+    assert type(engine_for(tiny("dense"), 2)) is NumpyEngine
+    assert type(engine_for(tiny("fixed"), 2)) is MuseEngine
+    assert type(engine_for(tiny("dense").bfloat16(), 2)) is MuseEngine
 
 
 def test_only_targets_are_counted():
