@@ -123,6 +123,36 @@ def coconet(
 
 
 @app.command()
+def decode(
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="So many side by side; may be given more than once.", show_default="1, 8, 32"),
+    ] = None,
+    prompt: Annotated[int | None, typer.Option(metavar="N", help="Tokens of a prompt.", show_default="512")] = None,
+    new: Annotated[int | None, typer.Option(metavar="N", help="Tokens to write.", show_default="512")] = None,
+    turns: Annotated[int | None, typer.Option(metavar="N", help="How often each is done.", show_default="3")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how many tokens a second muse writes, beside Hugging Face's GPT-2 of the same shape.
+
+    Example: musegen bench decode --batch 1 --turns 1
+    """
+    from musegen.bench.decode import compare
+
+    options = given(n_prompt=prompt, n_new=new, turns=turns)
+    with StageProgress("done") as progress:
+        report = compare(**(options | given(batches=batch or None)), on_progress=progress.update)
+    if as_json:
+        print_facts(report, as_json)
+        return
+    tables = {"decoding": "Random prompts", "music": "The trained model: bars a second, and times faster than it plays"}
+    print_facts({key: value for key, value in report.items() if key not in tables}, as_json)
+    for key, what in tables.items():
+        typer.echo(f"\n{what}")
+        print_rows([_rounded(row) for row in report[key]], as_json)
+
+
+@app.command()
 def live(
     events: Annotated[
         int | None, typer.Option(metavar="N", help="How many events, 5 ms apart.", show_default="10000")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from musegen.errors import InputError
 from musegen.music import vocabulary as v
 from musegen.music.engines import NumpyEngine, engine_for
 from musegen.music.features import FEATURES
@@ -116,6 +117,25 @@ def test_an_engine_gives_the_logits_of_forward(kind: type[MuseEngine], pattern: 
         logits = engine.prefill(inputs[1:2, :9], slice(1, 2))
         torch.testing.assert_close(logits[0], expected[1, 8], atol=1e-5, rtol=1e-4)
         assert engine.positions.tolist() == [48, 9, 48]
+
+
+def test_8_bits_come_near():
+    model, inputs = tiny("dense", qk_norm=True, activation="relu2"), some_inputs(2, 20)
+    exact, rough = NumpyEngine(model, 2), NumpyEngine(model, 2, int8=True)
+    with torch.inference_mode():
+        for engine in (exact, rough):
+            engine.prefill(inputs[:, :10], slice(0, 2))
+        for t in range(10, 20):
+            one, other = (engine.step(inputs[:, t], torch.ones(2, dtype=torch.bool)) for engine in (exact, rough))
+            assert torch.cosine_similarity(one, other, dim=1).min() > 0.999
+            assert not torch.equal(one, other)
+
+
+def test_8_bits_need_whole_words():
+    torch.manual_seed(0)
+    model = build_muse(MuseConfig(24, 2, 1, context=48)).eval()
+    with pytest.raises(InputError, match="multiples of 32, got 24"):
+        NumpyEngine(model, 1, int8=True)
 
 
 def test_the_engine_is_the_fastest_that_fits():

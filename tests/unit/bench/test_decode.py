@@ -1,0 +1,59 @@
+"""What a token costs by count, and what the comparison says, with a shape small enough to count by hand."""
+
+import json
+
+import pytest
+import torch
+
+from musegen.bench import decode as bench
+from musegen.errors import InputError
+from musegen.music import vocabulary as v
+from musegen.music.muse import MuseConfig
+from musegen.music.tasks import build_muse
+
+TINY = MuseConfig(32, 2, 1, context=32, qk_norm=True, activation="relu2")
+
+
+def test_a_step_reads_each_weight_and_the_positions_before():
+    model = build_muse(TINY)
+    norms = 3 * 2 * 32
+    weights = norms + 2 + 32 * 96 + 32 * 32 + (32 * 128 + 128) + (128 * 32 + 32) + v.N_TOKENS * 32
+    assert bench.bytes_a_step(model, 3, 10, "float32") == 4 * (weights + 3 * 10 * 2 * 32)
+    assert bench.bytes_a_step(model, 1, 10, "int8") == weights + 4 * 10 * 2 * 32
+
+
+def test_the_comparison_is_plain(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(bench.PRESETS, "muse-small", TINY)
+    monkeypatch.setattr(bench, "_READ", 1 << 16)
+    monkeypatch.setattr(bench, "_has_peer", lambda: False)
+    told = []
+    report = bench.compare(
+        (1, 2), n_prompt=5, n_new=4, turns=1, with_music=False, on_progress=lambda *what: told.append(what)
+    )
+    assert json.loads(json.dumps(report)) == report
+    assert "not installed" in report["peer"] and report["music"] == []
+    ways = {(row["way"], row["dtype"], row["batch"]) for row in report["decoding"]}
+    kinds = [("musegen", "float32"), ("musegen", "int8"), *(("musegen, in torch", t) for t in ("float32", "bfloat16"))]
+    assert ways == {(*kind, batch) for kind in kinds for batch in (1, 2)}
+    assert all(row["tokens_per_second"] > 0 and row["times_the_peer"] is None for row in report["decoding"])
+    assert told[-1] == ("Decoding", 2, 2)
+
+
+def test_every_token_that_is_asked_for_is_written():
+    torch.manual_seed(0)
+    guide = bench._Free(torch.zeros(3, 6, dtype=torch.int64).numpy(), 7)
+    model = build_muse(TINY).eval()
+    steps = list(bench.decode(bench.NumpyEngine(model, 1), [guide]))
+    assert len(steps) == 7
+
+
+def test_the_peer_is_of_the_same_shape():
+    pytest.importorskip(bench.PEER)
+    run = bench._peer(TINY, 2, 5, 4, torch.float32)
+    run()
+
+
+@pytest.mark.parametrize("options", [{"n_prompt": 0}, {"n_prompt": 1024}, {"n_new": 513}, {"turns": 0}])
+def test_numbers_out_of_range(options: dict):
+    with pytest.raises(InputError, match="allowed are whole numbers"):
+        bench.compare((1,), **options)
