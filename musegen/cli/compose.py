@@ -40,6 +40,7 @@ Temperature = Annotated[float | None, typer.Option(help="Above 1 is bolder, belo
 TopP = Annotated[
     float | None, typer.Option(help="Draw from the likeliest notes that have this probability.", show_default="0.95")
 ]
+Sheet = Annotated[Path | None, typer.Option(metavar="ALL.png", help="Draw all of them in one picture, to choose from.")]
 Count = Annotated[int | None, typer.Option("-n", metavar="COUNT", help="How many pieces.", show_default="1")]
 Model = Annotated[
     str | None,
@@ -60,6 +61,7 @@ def compose(
     temperature: Temperature = None,
     top_p: TopP = None,
     n: Count = None,
+    sheet: Sheet = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
@@ -72,7 +74,7 @@ def compose(
     options |= given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
     from musegen import api
 
-    _write(paths, "Composing", api.compose, options, as_json)
+    _write(paths, "Composing", api.compose, options, sheet, as_json)
 
 
 def continue_(
@@ -90,6 +92,7 @@ def continue_(
     temperature: Temperature = None,
     top_p: TopP = None,
     n: Count = None,
+    sheet: Sheet = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
@@ -104,7 +107,8 @@ def continue_(
     options |= given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
     from musegen import api
 
-    _write(paths, "Continuing", api.continue_score, options | {"prompt": prompt, "only_new": only_new}, as_json)
+    options |= {"prompt": prompt, "only_new": only_new}
+    _write(paths, "Continuing", api.continue_score, options, sheet, as_json)
 
 
 def output_paths(out: Path, n: int | None) -> list[Path]:
@@ -134,14 +138,27 @@ def output_paths(out: Path, n: int | None) -> list[Path]:
 
 
 def _write(
-    paths: list[Path], what: str, verb: "Callable[..., list[Score]]", options: dict[str, Any], as_json: bool
+    paths: list[Path],
+    what: str,
+    verb: "Callable[..., list[Score]]",
+    options: dict[str, Any],
+    sheet: Path | None,
+    as_json: bool,
 ) -> None:
     """Write the scores that a verb of the API makes, while showing how far it is."""
+    if sheet is not None:
+        from musegen.midi.picture.sheet import check_name
+
+        check_name(sheet)
     n_bars = options.get("bars", inspect.signature(verb).parameters["bars"].default)
     with BarProgress(what, n_bars, len(paths)) as progress:
         scores = verb(**options, on_bar=progress.update)
     for path, score in zip(paths, scores, strict=True):
         score.write(path)
+    if sheet is not None:
+        from musegen.midi.picture.sheet import sheet as draw
+
+        draw(scores, [path.stem for path in paths], sheet)
     if as_json:
         from musegen import api
 
@@ -150,3 +167,5 @@ def _write(
         return
     for path, score in zip(paths, scores, strict=True):
         typer.echo(f"{path}: {score.n_notes:,} notes, {score.duration_seconds:.0f} s")
+    if sheet is not None:
+        typer.echo(sheet)

@@ -46,6 +46,7 @@ COMMANDS = [
     ["bench", "midi"],
     ["bench", "fuzz"],
     ["bench", "coconet"],
+    ["bench", "decode"],
     ["bench", "sampler"],
     ["train"],
     ["export"],
@@ -212,10 +213,14 @@ def test_compose_is_reproducible_and_says_how(musegen: Run, tmp_path: Path):
 
 
 def test_compose_writes_as_many_files_as_asked_for(musegen: Run, tmp_path: Path):
-    done = musegen("compose", "--instruments", "piano", "--bars", "1", "-n", "3", "--seed", "1", "-o", "x.mid")
+    options = ["--instruments", "piano", "--bars", "1", "-n", "3", "--seed", "1", "-o", "x.mid"]
+    assert_one_line(musegen("compose", *options, "--sheet", "all.svg"), "all.svg", ".png")
+    assert not list(tmp_path.glob("x*"))
+    done = musegen("compose", *options, "--sheet", "all.png")
     assert done.returncode == 0, done.stderr
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["x-1.mid", "x-2.mid", "x-3.mid"]
-    assert len({item.read_bytes() for item in tmp_path.iterdir()}) == 3
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["all.png", "x-1.mid", "x-2.mid", "x-3.mid"]
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
+    assert len({item.read_bytes() for item in tmp_path.iterdir()}) == 4
 
 
 def test_continue_keeps_the_prompt_as_it_is(musegen: Run, tmp_path: Path, prompt_mid: Path):
