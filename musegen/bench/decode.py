@@ -86,7 +86,7 @@ def compare(
         "new": n_new,
         "turns": turns,
         "gb_per_second_read": bandwidth / 1e9,
-        "peer": PEER if _has_peer() else f"{PEER} is not installed: pip install 'musegen[bench]'",
+        "peer": PEER if has_peer() else f"{PEER} is not installed: pip install 'musegen[bench]'",
         "decoding": rows,
         "music": _music(turns, tell) if with_music else [],
     }
@@ -152,10 +152,10 @@ def _decoding(
         ("musegen, in torch", "float32"): ours(MuseEngine, model),
         ("musegen, in torch", "bfloat16"): ours(MuseEngine, smaller),
     }
-    if _has_peer():
+    if has_peer():
         for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
             ways[PEER, name] = _peer(config, n_rows, n_prompt, n_new, dtype)
-    seconds = _medians(list(ways.values()), turns)
+    seconds = medians(list(ways.values()), turns)
     rates = {key: n_rows * n_new / taken for key, taken in zip(ways, seconds, strict=True)}
     rows = []
     for (way, dtype), rate in rates.items():
@@ -174,24 +174,30 @@ def _decoding(
     return rows
 
 
-def _has_peer() -> bool:
+def has_peer() -> bool:
+    """Whether there is something to compare with."""
     return importlib.util.find_spec(PEER) is not None
+
+
+def gpt2(transformers: Any, config: MuseConfig, dropout: float = 0.1) -> torch.nn.Module:
+    """Returns Hugging Face's GPT-2 in the shape of a Muse, with random weights."""
+    shape = transformers.GPT2Config(
+        vocab_size=v.N_TOKENS, n_positions=config.context, n_embd=config.d_model, n_layer=config.n_layers,
+        n_head=config.n_heads, bos_token_id=0, eos_token_id=0, resid_pdrop=dropout, embd_pdrop=dropout,
+        attn_pdrop=dropout,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return transformers.GPT2LMHeadModel(shape)
 
 
 def _peer(config: MuseConfig, n_rows: int, n_prompt: int, n_new: int, dtype: torch.dtype) -> Callable[[], None]:
     """Returns what decodes with Hugging Face's GPT-2 of the same shape."""
-    transformers = importlib.import_module(PEER)
-    shape = transformers.GPT2Config(
-        vocab_size=v.N_TOKENS, n_positions=config.context, n_embd=config.d_model, n_layer=config.n_layers,
-        n_head=config.n_heads, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model = transformers.GPT2LMHeadModel(shape).eval().to(dtype)
+    model = gpt2(importlib.import_module(PEER), config).eval().to(dtype)
     prompts = torch.randint(1, v.N_TOKENS, (n_rows, n_prompt))
 
     def run() -> None:
         with _quiet():
-            model.generate(
+            model.generate(  # type: ignore[operator]
                 prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=n_new, min_new_tokens=n_new,
                 do_sample=True, top_k=0, pad_token_id=0,
             )  # fmt: skip
@@ -211,7 +217,7 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _medians(runs: Sequence[Callable[[], None]], turns: int) -> list[float]:
+def medians(runs: Sequence[Callable[[], None]], turns: int) -> list[float]:
     """Returns the median seconds of each run, all of them in turn; the first turn warms up."""
     taken: list[list[float]] = [[] for _ in runs]
     for turn in range(-1, turns):

@@ -153,6 +153,60 @@ def decode(
 
 
 @app.command()
+def attention(
+    positions: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="Only this length; may be given more than once.", show_default="1k to 16k"),
+    ] = None,
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(metavar="dense|fixed|strided", help="Only this pattern; may be given more than once."),
+    ] = None,
+    turns: Annotated[int | None, typer.Option(metavar="N", help="How often each is done.", show_default="3")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure time and memory of the sparsity patterns as sequences grow.
+
+    Example: musegen bench attention --positions 1024 --positions 4096
+    """
+    from musegen.bench.attention import compare
+
+    options = given(positions=positions or None, turns=turns)
+    with StageProgress("lengths") as progress:
+        report = compare(**options, patterns=pattern, on_progress=progress.update)
+    if as_json:
+        print_facts(report, as_json)
+        return
+    tables = {"attention": "A pass forward and backward, and a step", "exponents": "Powers of the length"}
+    print_facts({key: value for key, value in report.items() if key not in tables}, as_json)
+    for key, what in tables.items():
+        typer.echo(f"\n{what}")
+        print_rows([_rounded(row) for row in report[key]], as_json)
+
+
+@app.command()
+def train(
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Sequences of 1,024 tokens.", show_default="4")] = None,
+    turns: Annotated[int | None, typer.Option(metavar="N", help="How often each is done.", show_default="3")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how many tokens a second muse learns from, beside Hugging Face's GPT-2 of the same shape.
+
+    Example: musegen bench train --batch 2 --turns 1
+    """
+    from musegen.bench.training import compare
+
+    with StageProgress("done") as progress:
+        report = compare(**given(batch=batch, turns=turns), on_progress=progress.update)
+    if as_json:
+        print_facts(report, as_json)
+        return
+    print_facts({key: value for key, value in report.items() if key != "training"}, as_json)
+    typer.echo("\nLoss and gradients, without the optimizer")
+    print_rows([_rounded(row) for row in report["training"]], as_json)
+
+
+@app.command()
 def live(
     events: Annotated[
         int | None, typer.Option(metavar="N", help="How many events, 5 ms apart.", show_default="10000")

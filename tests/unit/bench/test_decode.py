@@ -25,7 +25,7 @@ def test_a_step_reads_each_weight_and_the_positions_before():
 def test_the_comparison_is_plain(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(bench.PRESETS, "muse-small", TINY)
     monkeypatch.setattr(bench, "_READ", 1 << 16)
-    monkeypatch.setattr(bench, "_has_peer", lambda: False)
+    monkeypatch.setattr(bench, "has_peer", lambda: False)
     told = []
     report = bench.compare(
         (1, 2), n_prompt=5, n_new=4, turns=1, with_music=False, on_progress=lambda *what: told.append(what)

@@ -1,0 +1,146 @@
+"""`musegen bench attention`: what the sparsity patterns cost as sequences grow.
+
+`python -m musegen.bench.attention PATTERN POSITIONS` is the process whose memory is measured; it prints a number.
+"""
+
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from musegen.api.arguments import whole
+from musegen.bench.coconet import exponent
+from musegen.bench.memory import peak_bytes
+from musegen.core.attention import MultiHeadAttention
+from musegen.core.sparsity import Dense, Fixed, Pattern, Strided
+from musegen.errors import InputError, UnknownNameError
+
+OnProgress = Callable[[str, int, int], None]
+
+PATTERNS: dict[str, Pattern] = {"dense": Dense(), "fixed": Fixed(128, 16), "strided": Strided(128)}
+POSITIONS = (1024, 2048, 4096, 8192, 16384)
+_MOST = 1 << 17
+_D_MODEL, _N_HEADS = 256, 4
+_N_STEPS = 20
+
+
+def compare(
+    positions: Sequence[int] = POSITIONS,
+    *,
+    patterns: Sequence[str] | None = None,
+    turns: int = 3,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Measures one layer of attention, 256 wide with 4 heads, in float32 on one sequence.
+
+    Args:
+        positions: lengths of the sequence, 128 to 131,072.
+        patterns: among `PATTERNS`; None for all.
+        turns: how often each is measured; medians are given.
+        on_progress: called with what is measured, how much of it is done, and of how much.
+
+    Returns:
+        What was measured; `attention`, for each pattern and length the seconds of a forward and backward pass, how far
+        it raises the memory of a process, and the milliseconds of a step that appends the last position; and
+        `exponents`, the powers of the length with which these grow, where there are two lengths or more.
+
+    Raises:
+        InputError: there is no such pattern, or a number is out of range.
+    """
+    names = list(patterns or PATTERNS)
+    for name in names:
+        if name not in PATTERNS:
+            raise UnknownNameError("pattern", name, PATTERNS)
+    if not positions:
+        raise InputError(f"positions is empty; allowed are numbers from 128 to {_MOST:,}")
+    lengths = sorted({whole("positions", length, 128, _MOST) for length in positions})
+    turns = whole("turns", turns, 1, 100)
+    tell = on_progress or (lambda *_: None)
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        for done, length in enumerate(lengths):
+            tell(name, done, len(lengths))
+            rows.append(
+                {
+                    "pattern": name,
+                    "positions": length,
+                    "seconds": _pass_seconds(name, length, turns),
+                    "peak_mib": _peak_mebibytes(name, length),
+                    "step_ms": 1000 * _step_seconds(name, length),
+                }
+            )
+        tell(name, len(lengths), len(lengths))
+    return {
+        "threads": torch.get_num_threads(),
+        "turns": turns,
+        "attention": rows,
+        "exponents": [_exponents(name, rows) for name in names] if len(lengths) > 1 else [],
+    }
+
+
+def _exponents(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    own = [row for row in rows if row["pattern"] == name]
+    found: dict[str, Any] = {"pattern": name}
+    for key in ("seconds", "peak_mib", "step_ms"):
+        known = [(row["positions"], row[key]) for row in own if row[key]]
+        found[key] = exponent(*zip(*known, strict=True)) if len(known) > 1 else None
+    return found
+
+
+def _layer(name: str, n_positions: int) -> MultiHeadAttention:
+    torch.manual_seed(0)
+    return MultiHeadAttention(_D_MODEL, _N_HEADS, PATTERNS[name], n_positions)
+
+
+def _pass(layer: MultiHeadAttention, n_positions: int) -> None:
+    x = torch.randn(1, n_positions, _D_MODEL, requires_grad=True)
+    layer(x).sum().backward()
+
+
+def _pass_seconds(name: str, n_positions: int, turns: int) -> float:
+    layer, taken = _layer(name, n_positions), []
+    _pass(layer, n_positions)
+    for _ in range(turns):
+        gc.collect()
+        started = time.perf_counter()
+        _pass(layer, n_positions)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+def _step_seconds(name: str, n_positions: int) -> float:
+    """Returns the seconds of a step at the last position, of one row: a step may be repeated."""
+    layer, taken = _layer(name, n_positions).eval(), []
+    with torch.inference_mode():
+        cache, x = layer.init_cache(1), torch.randn(1, 1, _D_MODEL)
+        for _ in range(_N_STEPS):
+            started = time.perf_counter()
+            layer.step(x, cache, torch.tensor([n_positions - 1]))
+            taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+def _peak_mebibytes(name: str, n_positions: int) -> float | None:
+    command = [sys.executable, "-m", "musegen.bench.attention", name, str(n_positions)]
+    child = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    return json.loads(child.stdout.splitlines()[-1]) if child.returncode == 0 and child.stdout else None
+
+
+def main() -> None:
+    """Makes one pass and prints how far it raised the memory, in MiB."""
+    name, n_positions = sys.argv[1], int(sys.argv[2])
+    _pass(_layer(name, 128), 128)  # what is made once, whatever the length
+    before = peak_bytes()
+    _pass(_layer(name, n_positions), n_positions)
+    after = peak_bytes()
+    print(json.dumps(None if before is None or after is None else round((after - before) / (1 << 20), 2)))
+
+
+if __name__ == "__main__":
+    main()
