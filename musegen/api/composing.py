@@ -221,7 +221,8 @@ def _playing(names: Sequence[str] | None) -> tuple[int, ...]:
     playing = tuple(sorted({instrument_index(name) for name in names}))
     n_pitched = len(set(playing) - {DRUMS})
     if n_pitched > MAX_PITCHED:
-        raise InputError(f"instruments has {n_pitched} beside the drums; a MIDI file has channels for {MAX_PITCHED}")
+        most = f"MIDI has channels for {MAX_PITCHED}: name fewer"
+        raise InputError(f"instruments has {n_pitched} beside the drums; {most}")
     return playing
 
 

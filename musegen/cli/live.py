@@ -47,6 +47,8 @@ def setup_of(**options: Any) -> "Setup":
     """Returns the studio that options name; those that are None are left to their defaults."""
     from musegen.live.opening import Setup
 
+    if options.get("port") is not None and options.get("virtual") is not None and options.get("input") is not None:
+        raise InputError(f"--virtual is {options['virtual']!r}, and --port and --in name ports: none is new")
     return Setup(**given(**options))
 
 
@@ -81,6 +83,10 @@ def play(
 
     Example: musegen play piece.mid --virtual musegen --follow clock
     """
+    if in_ is not None and follow != "clock":
+        raise InputError(f"--in is {in_!r}, and nothing is heard there but a clock: add --follow clock")
+    if port is not None and virtual is not None and follow != "clock":
+        raise InputError(f"--virtual is {virtual!r}, and --port names a port: no port is new")
     setup = setup_of(
         port=port, virtual=virtual, follow=follow, input=in_, sends_clock=send_clock, latency_ms=latency_ms, api=api
     )

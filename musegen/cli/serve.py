@@ -30,6 +30,8 @@ def serve(
     with ended_by_sigterm():
         try:
             server.start()
+            if host not in ("127.0.0.1", "localhost", "::1"):
+                typer.echo(f"whoever reaches {host} can ask, not this computer alone", err=True)
             typer.echo(f"musegen answers at {server.address}; Ctrl-C ends it")
             while server.wait(0.5):
                 pass

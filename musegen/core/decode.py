@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musegen.core.sampling import Sampling, masked, sample
+from musegen.core.sampling import Sampling, sample
 from musegen.errors import InputError
 
 
@@ -121,13 +121,13 @@ def _draw(
     for row, guide in enumerate(guides):
         if not live[row]:
             continue
-        allowed = np.asarray(guide.allowed(), dtype=bool)
-        if not allowed.any():
+        allowed = np.flatnonzero(guide.allowed())
+        if not len(allowed):
             raise InputError(f"the guide of row {row} allows no token; at least one must be allowed")
-        row_logits = masked(logits[row], torch.from_numpy(allowed))
-        token = int(sample(sampling.filter(row_logits), generators[row]))
-        tokens[row] = token
-        log_probabilities[row] = float(row_logits.log_softmax(-1)[token])
+        allowed_logits = logits[row, torch.from_numpy(allowed)]  # mostly a small part of the vocabulary
+        drawn = int(sample(sampling.filter(allowed_logits), generators[row]))
+        token = tokens[row] = int(allowed[drawn])
+        log_probabilities[row] = float(allowed_logits[drawn] - allowed_logits.logsumexp(-1))
         inputs[row] = guide.push(token)
     return Step(tokens, log_probabilities), inputs
 

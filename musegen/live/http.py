@@ -1,5 +1,6 @@
 """Remote control and the bridge as a small HTTP/JSON application, by Starlette (`pip install 'musegen[live]'`).
 
+    GET  /                  what can be asked
     GET  /status            what plays, and what is wished for
     POST /start, /stop      of the player
     POST or PATCH /wishes   {"composer": "bach", ...}: all of them, or nothing
@@ -23,7 +24,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from musegen.errors import InputError, MusegenError
-from musegen.live.remote import MAX_TEXT, Player, apply, cannot_listen, change, checked_port
+from musegen.live.remote import MAX_TEXT, VERBS, Player, apply, cannot_listen, change, checked_port
 
 try:
     from starlette.applications import Starlette
@@ -82,6 +83,7 @@ def application(
     hosts, origins = [_checked_host(host) for host in hosts], [_checked_origin(origin) for origin in origins]
     remote = _Remote(player, bridge or _answer)
     routes = [
+        Route("/", _overview, methods=["GET"]),
         Route("/status", remote.status, methods=["GET"]),
         Route("/start", remote.start, methods=["POST"]),
         Route("/stop", remote.stop, methods=["POST"]),
@@ -97,6 +99,18 @@ def application(
         )
     kinds = (HTTPException, ClientDisconnect, MusegenError, Exception)
     return Starlette(routes=routes, middleware=middleware, exception_handlers=dict.fromkeys(kinds, _failed))
+
+
+async def _overview(_: Request) -> Response:
+    return JSONResponse(
+        {
+            "GET /status": "what plays, and what is wished for",
+            "POST /start": "play, or go on",
+            "POST /stop": "be silent until start",
+            "POST /wishes": f"JSON with any of {', '.join(name for name, reader in VERBS.items() if reader)}",
+            "POST /bridge": "a score file, with verb=continue, infill or harmonize and its wishes in the query",
+        }
+    )
 
 
 def _checked_host(host: str) -> str:

@@ -21,6 +21,7 @@ Follow = Literal["free", "clock", "jack", "link"]
 FOLLOWS = ("free", "clock", "jack", "link")
 DEFAULT_VIRTUAL = "musegen"
 MAX_LATENCY_MS = 1000.0
+_SETTLE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Setup:
             on_stop=on_stop,
         )
         scheduler.on_roll = (lambda beat: on_roll(scheduler, beat)) if on_roll else None
-        return Session(scheduler, *also)
+        return Session(scheduler, *also, settle_seconds=_SETTLE_SECONDS if self.port is None else 0.0)
 
     def _transport(self, clock: Clock, bpm: float, leads: bool) -> Transport:
         if self.follow == "clock":

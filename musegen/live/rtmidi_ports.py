@@ -58,7 +58,9 @@ def working_apis(api: str | None = None) -> list[str]:
     if not working:
         how = {"alsa": "load ALSA's sequencer (modprobe snd-seq)", "jack": "start a JACK server (jackd)"}
         wanted = [how[name] for name in known if api in (None, name) and name in how]
-        raise PortError(f"no MIDI system works here: {' or '.join(wanted) or 'install one'}")
+        others = [name for name in known if name != api and needs.get(name, lambda: True)()] if api else []
+        what = f"{api} does not work here, but {' and '.join(others)} does" if others else "no MIDI system works here"
+        raise PortError(f"{what}: {' or '.join(wanted) or 'install one'}")
     return working
 
 

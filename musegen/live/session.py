@@ -33,17 +33,25 @@ class Session:
     Args:
         scheduler: what sends.
         also: what to close with it: inputs, a Link session.
+        settle_seconds: how long others have, once it is open, to find a new port before anything is played: who
+            connects later misses which programs the channels have, and that the clock has started.
     """
 
-    def __init__(self, scheduler: Scheduler, *also: Closable):
+    def __init__(self, scheduler: Scheduler, *also: Closable, settle_seconds: float = 0.0):
         self.scheduler = scheduler
-        self._also = also
+        self._also, self._settle_seconds = also, settle_seconds
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_SECONDS)
         self.scheduler.start()
+        if self._settle_seconds:
+            try:
+                time.sleep(self._settle_seconds)
+            except BaseException as error:  # Ctrl-C comes here too
+                self.__exit__(type(error), error, error.__traceback__)
+                raise
         return self
 
     def __exit__(

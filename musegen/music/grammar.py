@@ -263,7 +263,9 @@ class MuseGuide:
         notes[: self._last_note + 1] = False  # upwards within a chord
         # In a gap, the last one may enter anywhere in the last bar: it cannot end in silence.
         must_enter = len(self._silent) > bool(self.request.gap) and self._bar >= self._entry_bar
-        if must_enter:  # here, on the bar line, and in order: so nobody above the lowest who is missing
+        n_ticks = int(v.METER_TICKS[self._decoder.meter])
+        is_last_chance = self._bar == self.last_bar and self._decoder.tick == n_ticks - 1 and bool(self._silent)
+        if must_enter or is_last_chance:  # here, and in order: so nobody above the lowest who is missing
             notes[(min(self._silent) + 1) * v.N_PITCHES :] = False
         now = self._decoder.bar_tick + self._decoder.tick
         struck = [note for note, end in self._sounding.items() if end > now]
@@ -273,7 +275,6 @@ class MuseGuide:
             mask[v.NOTE.slice] = notes
         if must_enter:
             return
-        n_ticks = int(v.METER_TICKS[self._decoder.meter])
         if self._last not in v.WAIT or self._last == v.wait_token(v.TICKS_PER_WHOLE):
             mask[v.WAIT.first : v.WAIT.first + max(min(n_ticks - 1 - self._decoder.tick, v.WAIT.size), 0)] = True
         if self._last not in v.WAIT:

@@ -358,3 +358,14 @@ def test_a_coconet_is_trained_and_measured(musegen: Run, tmp_path: Path, monkeyp
         assert words in done.stdout
     assert_one_line(musegen(*command, "--protocol", "notewise"), "protocol", "'notewise'", "notewise_random")
     assert_one_line(musegen(*command, "--split", "test"), "split", "'test'", "train, valid")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--port", "out.mid", "--virtual", "x"], ["--virtual", "'x'", "--port"]),
+        (["--port", "out.mid", "--in", "keys"], ["--in", "'keys'", "--follow clock"]),
+    ],
+)
+def test_play_ignores_no_option(musegen: Run, prompt_mid: Path, options: list[str], words: list[str]):
+    assert_one_line(musegen("play", prompt_mid, *options), *words)

@@ -88,3 +88,14 @@ def test_a_receiver_that_comes_back_is_played_to_again_and_what_it_missed_is_cou
     n_heard = first.n_onsets() + second.n_onsets()
     assert n_heard < 144
     assert sum(is_onset(message) for message in second.messages) <= report["n_notes"]
+
+
+def test_who_connects_to_a_new_port_at_once_hears_the_start_and_the_programs(studio: Studio, dense_mid):
+    receiver = studio.receiver()
+    studio.musegen("play", dense_mid(4, 200), "--virtual", "fresh", "--send-clock")
+    studio.connect("fresh:fresh", receiver.port)
+    wait_until("it plays", lambda: receiver.n_onsets() > 12)
+    kinds = [(message.type, getattr(message, "channel", None)) for message in receiver.messages]
+    assert kinds.index(("start", None)) < kinds.index(("clock", None))
+    for channel in (0, 1):
+        assert kinds.index(("program_change", channel)) < kinds.index(("note_on", channel))

@@ -474,6 +474,11 @@ def test_the_command_says_in_one_line_that_a_port_is_taken(serve):
     assert line.startswith(f"musegen: cannot listen at host '127.0.0.1', port {server.port}")
 
 
+def test_what_can_be_asked_is_told(client):
+    found = client.get("/").json()
+    assert {"GET /status", "POST /wishes", "POST /bridge"} <= found.keys() and "composer" in found["POST /wishes"]
+
+
 @pytest.mark.parametrize(
     "options", [{"hosts": ["studio:80"]}, {"hosts": ["*"]}, {"origins": ["*"]}, {"origins": ["a"]}]
 )

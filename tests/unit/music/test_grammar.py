@@ -192,6 +192,14 @@ def test_a_gap_is_filled_with_what_was_asked_for_and_nothing_else(grid: GridScor
         assert instrument == DRUMS or (same[:, ONSET] >= onset + duration - start).all()
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_the_last_one_to_enter_a_short_gap_still_can(seed: int):
+    meters = np.full(2, v.meter_index("1/32"))
+    gap = Gap(GridScore(meters, np.zeros(2, int), np.zeros((0, 5), int)), 0, 2, (0, 1, 2))
+    request = Request(Controls(instruments=(0, 1, 2)), 2, gap=gap)
+    assert collect(write(request, seed, haste=0.2).events).instruments == (0, 1, 2)
+
+
 def test_what_is_read_before_a_gap_is_as_in_training():
     grid = collect(write(Request(Controls(instruments=(0, 19)), 6), 1).events)
     piano = grid.notes[:, INSTRUMENT] == 0
