@@ -4,9 +4,7 @@
 """
 
 import gc
-import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +14,7 @@ import torch
 
 from musegen.api.arguments import whole
 from musegen.bench.coconet import exponent
-from musegen.bench.memory import peak_bytes
+from musegen.bench.memory import print_rise, rise_of_child
 from musegen.core.attention import MultiHeadAttention
 from musegen.core.sparsity import Dense, Fixed, Pattern, Strided
 from musegen.errors import InputError, UnknownNameError
@@ -71,7 +69,7 @@ def compare(
                     "pattern": name,
                     "positions": length,
                     "seconds": _pass_seconds(name, length, turns),
-                    "peak_mib": _peak_mebibytes(name, length),
+                    "peak_mib": rise_of_child("musegen.bench.attention", name, str(length)),
                     "step_ms": 1000 * _step_seconds(name, length),
                 }
             )
@@ -126,20 +124,11 @@ def _step_seconds(name: str, n_positions: int) -> float:
     return statistics.median(taken)
 
 
-def _peak_mebibytes(name: str, n_positions: int) -> float | None:
-    command = [sys.executable, "-m", "musegen.bench.attention", name, str(n_positions)]
-    child = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    return json.loads(child.stdout.splitlines()[-1]) if child.returncode == 0 and child.stdout else None
-
-
 def main() -> None:
     """Makes one pass and prints how far it raised the memory, in MiB."""
     name, n_positions = sys.argv[1], int(sys.argv[2])
     _pass(_layer(name, 128), 128)  # what is made once, whatever the length
-    before = peak_bytes()
-    _pass(_layer(name, n_positions), n_positions)
-    after = peak_bytes()
-    print(json.dumps(None if before is None or after is None else round((after - before) / (1 << 20), 2)))
+    print_rise(lambda: _pass(_layer(name, n_positions), n_positions))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ the limit are in processor seconds, so that what else the machine does counts li
 """
 
 import gc
-import json
 import math
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +24,7 @@ from torch.utils.flop_counter import flop_registry
 
 from musegen import registry
 from musegen.api.arguments import MAX_BARS, MAX_CANDIDATES, MAX_PASSES, whole
-from musegen.bench.memory import peak_bytes
+from musegen.bench.memory import print_rise, rise_of_child
 from musegen.errors import InputError, UnknownNameError
 from musegen.music.chorales import OUTSIDE, Grid, Mask, with_ends
 from musegen.music.coconet import PRESETS, Coconet
@@ -293,9 +291,7 @@ def _median_seconds(calls: Sequence[Callable[[], Any]]) -> list[tuple[float, flo
 
 def _peak_mebibytes(name: str, n_bars: int) -> float | None:
     """Returns how far two passes raise a process of their own above what it takes with the network loaded."""
-    command = [sys.executable, "-m", "musegen.bench.coconet", name, str(n_bars)]
-    child = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    return json.loads(child.stdout.splitlines()[-1]) if child.returncode == 0 and child.stdout else None
+    return rise_of_child("musegen.bench.coconet", name, str(n_bars))
 
 
 def main() -> None:
@@ -303,10 +299,7 @@ def main() -> None:
     name, n_bars = sys.argv[1], int(sys.argv[2])
     model = _model(name)
     _harmonize(model, *_soprano_given(1, 1), GibbsConfig(n_passes=2))  # what is made once, whatever the length
-    before = peak_bytes()
-    _harmonize(model, *_soprano_given(n_bars, 1), GibbsConfig(n_passes=2))
-    after = peak_bytes()
-    print(json.dumps(None if before is None or after is None else round((after - before) / (1 << 20), 2)))
+    print_rise(lambda: _harmonize(model, *_soprano_given(n_bars, 1), GibbsConfig(n_passes=2)))
 
 
 if __name__ == "__main__":

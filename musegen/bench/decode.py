@@ -196,7 +196,7 @@ def _peer(config: MuseConfig, n_rows: int, n_prompt: int, n_new: int, dtype: tor
     prompts = torch.randint(1, v.N_TOKENS, (n_rows, n_prompt))
 
     def run() -> None:
-        with _quiet():
+        with quiet():
             model.generate(  # type: ignore[operator]
                 prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=n_new, min_new_tokens=n_new,
                 do_sample=True, top_k=0, pad_token_id=0,
@@ -206,7 +206,7 @@ def _peer(config: MuseConfig, n_rows: int, n_prompt: int, n_new: int, dtype: tor
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Has the peer say nothing of its settings."""
     logging = importlib.import_module(f"{PEER}.utils.logging")
     before = logging.get_verbosity()

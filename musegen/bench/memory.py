@@ -9,7 +9,8 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from musegen.bench.peers import Peer, readers, tokenizers
@@ -28,9 +29,32 @@ def peak_mebibytes(peer: Peer, kind: str, paths: Sequence[str]) -> float | None:
     Returns:
         The peak in MiB; None where the system does not tell, or the process dies.
     """
-    command = [sys.executable, "-m", "musegen.bench.memory", kind, peer.name]
-    child = subprocess.run(command, input="\n".join(paths), capture_output=True, encoding="utf-8", check=False)
+    return rise_of_child("musegen.bench.memory", kind, peer.name, told="\n".join(paths))
+
+
+def rise_of_child(module: str, *arguments: str, told: str = "") -> float | None:
+    """Returns the MiB that a module run as a process of its own prints, as `print_rise` does.
+
+    Args:
+        module: what is run.
+        arguments: for it.
+        told: its standard input.
+
+    Returns:
+        None where the system does not tell, or the process dies.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    child = subprocess.run(command, input=told, capture_output=True, encoding="utf-8", check=False)
     return json.loads(child.stdout.splitlines()[-1]) if child.returncode == 0 and child.stdout else None
+
+
+def print_rise(run: Callable[[], object]) -> None:
+    """Prints how far a function raises the memory of this process above all that it has taken before, in MiB."""
+    gc.collect()
+    before = peak_bytes()
+    run()
+    after = peak_bytes()
+    print(json.dumps(None if before is None or after is None else round((after - before) / _MEBIBYTE, 2)))
 
 
 def peak_bytes() -> int | None:
@@ -56,15 +80,13 @@ def main() -> None:
     read = next(peer for peer in known if peer.name == name).load()
     paths = sys.stdin.read().splitlines()
     warnings.simplefilter("ignore")
-    gc.collect()
-    before = peak_bytes()
-    for path in paths:
-        try:
-            read(path)
-        except Exception:  # what it refuses takes memory too
-            continue
-    after = peak_bytes()
-    print(json.dumps(None if before is None or after is None else round((after - before) / _MEBIBYTE, 2)))
+
+    def read_all() -> None:
+        for path in paths:
+            with suppress(Exception):  # what it refuses takes memory too
+                read(path)
+
+    print_rise(read_all)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from musegen.api.arguments import whole
-from musegen.bench.decode import PEER, gpt2, has_peer, medians
+from musegen.bench.decode import PEER, gpt2, has_peer, medians, quiet
 from musegen.core.device import has_fast_bfloat16, keep_freed_memory
 from musegen.music import vocabulary as v
 from musegen.music.features import FEATURES
@@ -48,7 +48,12 @@ def compare(batch: int = 4, *, turns: int = 3, on_progress: OnProgress | None = 
     if has_peer():
         peer = gpt2(importlib.import_module(PEER), config, dropout=0.0).train()
         modules[PEER] = peer
-        losses[PEER] = lambda: peer(tokens[:, :-1], labels=tokens[:, :-1]).loss
+
+        def loss() -> torch.Tensor:
+            with quiet():
+                return peer(tokens[:, :-1], labels=tokens[:, :-1]).loss
+
+        losses[PEER] = loss
     precisions = ["float32", *(["bfloat16"] if has_fast_bfloat16() else [])]
     rows = []
     for done, precision in enumerate(precisions):

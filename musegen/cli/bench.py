@@ -72,12 +72,20 @@ def sampler(
     options = given(split=split, n_pieces=pieces, model=model)
     with StageProgress("pieces") as progress:
         report = compare(data, **options, seed=seed, on_progress=progress.update)
+    what = "Seconds a beat; nats a cell by the model itself; breaches; distances to train; share that is Bach's"
+    _print_report(report, {"variants": what}, as_json)
+
+
+def _print_report(report: Mapping[str, Any], tables: Mapping[str, str], as_json: bool) -> None:
+    """Print a report: its facts, and below them its lists of rows, each under the title that `tables` gives."""
     if as_json:
         print_facts(report, as_json)
         return
-    print_facts({key: value for key, value in report.items() if key != "variants"}, as_json)
-    typer.echo("\nSeconds a beat; nats a cell by the model itself; breaches; distances to train; share that is Bach's")
-    print_rows([_rounded(row) for row in report["variants"]], as_json)
+    print_facts({key: value for key, value in report.items() if key not in tables}, as_json)
+    for key, what in tables.items():
+        if report.get(key):
+            typer.echo(f"\n{what}")
+            print_rows([_rounded(row) for row in report[key]], as_json)
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, object]:
@@ -111,15 +119,8 @@ def coconet(
     options = given(candidates=candidates or None)
     with StageProgress("lengths") as progress:
         report = compare(network, passes=passes, bars=bars, **options, on_progress=progress.update)
-    if as_json:
-        print_facts(report, as_json)
-        return
     tables = {"speed": "Harmonising a soprano", "growth": "One pass", "candidates": "Candidates side by side"}
-    print_facts({key: value for key, value in report.items() if key not in tables}, as_json)
-    for key, what in tables.items():
-        if key in report:
-            typer.echo(f"\n{what}")
-            print_rows(report[key], as_json)
+    _print_report(report, tables, as_json)
 
 
 @app.command()
@@ -142,14 +143,8 @@ def decode(
     options = given(n_prompt=prompt, n_new=new, turns=turns)
     with StageProgress("done") as progress:
         report = compare(**(options | given(batches=batch or None)), on_progress=progress.update)
-    if as_json:
-        print_facts(report, as_json)
-        return
     tables = {"decoding": "Random prompts", "music": "The trained model: bars a second, and times faster than it plays"}
-    print_facts({key: value for key, value in report.items() if key not in tables}, as_json)
-    for key, what in tables.items():
-        typer.echo(f"\n{what}")
-        print_rows([_rounded(row) for row in report[key]], as_json)
+    _print_report(report, tables, as_json)
 
 
 @app.command()
@@ -174,14 +169,8 @@ def attention(
     options = given(positions=positions or None, turns=turns)
     with StageProgress("lengths") as progress:
         report = compare(**options, patterns=pattern, on_progress=progress.update)
-    if as_json:
-        print_facts(report, as_json)
-        return
     tables = {"attention": "A pass forward and backward, and a step", "exponents": "Powers of the length"}
-    print_facts({key: value for key, value in report.items() if key not in tables}, as_json)
-    for key, what in tables.items():
-        typer.echo(f"\n{what}")
-        print_rows([_rounded(row) for row in report[key]], as_json)
+    _print_report(report, tables, as_json)
 
 
 @app.command()
@@ -198,12 +187,7 @@ def train(
 
     with StageProgress("done") as progress:
         report = compare(**given(batch=batch, turns=turns), on_progress=progress.update)
-    if as_json:
-        print_facts(report, as_json)
-        return
-    print_facts({key: value for key, value in report.items() if key != "training"}, as_json)
-    typer.echo("\nLoss and gradients, without the optimizer")
-    print_rows([_rounded(row) for row in report["training"]], as_json)
+    _print_report(report, {"training": "Loss and gradients, without the optimizer"}, as_json)
 
 
 @app.command()
@@ -224,18 +208,12 @@ def live(
 
     with StageProgress("runs") as progress:
         report = compare(**given(n_events=events, n_notes=notes), on_progress=progress.update)
-    if as_json:
-        print_facts(report, as_json)
-        return
     tables = {
         "lateness": "Lateness of messages",
         "following": "Error of a clock that is followed, with 1 ms of jitter",
         "answers": "From a note to its voices",
     }
-    print_facts({key: value for key, value in report.items() if key not in tables}, as_json)
-    for key, what in tables.items():
-        typer.echo(f"\n{what}")
-        print_rows([_rounded(row) for row in report[key]], as_json)
+    _print_report(report, tables, as_json)
 
 
 @app.command()
