@@ -5,11 +5,13 @@ read, and by what each call costs. NumPy multiplies a matrix by one row faster t
 calls cost a fraction of torch's.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from musegen.core.sparsity import Dense
@@ -78,6 +80,7 @@ class NumpyEngine(MuseEngine):
         matrix = Int8Matrix if int8 else Matrix
         self._firsts, self._head = _array(model.inputs.firsts), matrix(model.head.weight)
         self._norm = _Norm(model.norm)
+        self._blas = _blas()
         self._layers = [
             _Layer(block, _array(cache.keys[0])[:, 0], _array(cache.values[0])[:, 0], matrix)
             for block, cache in zip(self.blocks, self.caches, strict=True)
@@ -85,7 +88,10 @@ class NumpyEngine(MuseEngine):
 
     def step(self, inputs: Tensor, active: Tensor) -> Tensor:
         """Appends one input (B, 1 + K) to rows that are `active` (B,); returns the logits (B, V) of what follows."""
-        tokens = inputs.numpy()
+        with self._blas.limit(limits=1):
+            return self._step(inputs.numpy(), active)
+
+    def _step(self, tokens: NDArray[np.int64], active: Tensor) -> Tensor:
         parts = np.concatenate([self._factors[tokens[:, 0]], tokens[:, 1:] + self._firsts], axis=1)
         x = self._embed[parts].sum(1)
         positions = np.minimum(self.positions.numpy(), self.max_positions - 1)
@@ -93,6 +99,12 @@ class NumpyEngine(MuseEngine):
             x = layer.step(x, positions)
         self.positions += active
         return torch.from_numpy(self._head(self._norm(x)))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Returns NumPy's BLAS: for one row, a second thread costs it more in waiting than it saves."""
+    return ThreadpoolController().select(internal_api="openblas")
 
 
 class _Norm:
