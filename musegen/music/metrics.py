@@ -10,11 +10,13 @@ those that the window before it scored, and it begins at the first bar line at m
 first window of a piece is scored whole, and every later token is predicted from about half a context at least. Of bars
 longer than half a context, the last half context before the scored tokens is read, behind the header.
 
-Three conditions differ in what a window tells:
+Four conditions differ in what a window tells:
 
     nothing told    The header is `start` alone; position and countdown are unknown. All that Muse has is the past (the
                     side feature of the bar modulo 16 counts past bar lines), as an n-gram has: the number to compare.
     style told      The label of the piece too, if it is one of the model's styles.
+    wrong style told  Another label in its place, always the same one for a label: half-way around the sorted labels of
+                    what is scored. If the label matters, this costs more than telling nothing.
     controls told   Style, instruments, key, tempo, meter and density of the window, and its position and countdown, as
                     in training. They are read off the very bars that are predicted: this number says how well Muse
                     predicts what it was asked for, and does not compare with the n-grams.
@@ -25,7 +27,7 @@ The baselines (`ngram`) are fitted on the bodies of the train split with their `
 and nothing else of it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -44,11 +46,12 @@ from musegen.music.ngram import NGram
 from musegen.music.sequences import controls_of, sequence, window
 from musegen.music.tokenizer import Controls
 
-CONDITIONS = ("nothing told", "style told", "controls told")
+CONDITIONS = ("nothing told", "style told", "wrong style told", "controls told")
 BASELINES = {"5-gram": 5, "unigram": 1}
 """Each baseline's name and order."""
 
-_HEADLINE, _BASELINE = "nothing told", "5-gram"
+_HEADLINE, _RIGHT, _WRONG, _ = CONDITIONS
+_BASELINE = "5-gram"
 _BAR_LINE = 3  # tokens that open a window: bar, meter, tempo
 
 OnProgress = Callable[[str, int, int], None]
@@ -64,6 +67,7 @@ def evaluate(
     max_pieces: int | None = None,
     on_progress: OnProgress | None = None,
     batch_size: int = 8,
+    fitted: Mapping[str, NGram] | None = None,
 ) -> dict[str, Any]:
     """Scores Muse and the baselines on a split; the protocol stands above.
 
@@ -76,10 +80,12 @@ def evaluate(
         max_pieces: how many pieces to score, drawn the same way each time; None for all.
         on_progress: called as tokens are scored.
         batch_size: windows side by side.
+        fitted: those of BASELINES that are fitted already.
 
     Returns:
         What was scored, and rows of figures: a model and condition, a label, a block of tokens each. The rows of labels
-        and blocks give Muse with nothing told and the 5-gram.
+        and blocks give Muse with nothing told and the 5-gram, those of labels also Muse with the right and the wrong
+        style.
 
     Raises:
         DataError: the split has no piece with a beat.
@@ -89,15 +95,17 @@ def evaluate(
     pieces = [corpus.piece(index) for index in chosen]
     labels = [corpus.labels[index] for index in chosen]
     slots = {style: slot for slot, style in enumerate(styles)}
+    wrong = wrong_labels([label for label in labels if label in slots] or labels, styles)
     report = on_progress or (lambda what, done, total: None)
     nats: dict[str, np.ndarray] = {}
     for condition in CONDITIONS:
-        told = [slots.get(label) for label in labels]
+        names = [wrong.get(label, "") for label in labels] if condition == _WRONG else labels
+        told = [slots.get(name) for name in names]
         scored = muse_losses(model, pieces, told, condition, batch_size, partial(report, condition))
         nats[condition] = np.concatenate(scored)
     for name, order in BASELINES.items() if baselines else ():
         report(name, 0, len(nats[_HEADLINE]))
-        baseline = NGram.fit((closed(corpus.piece(int(index))) for index in corpus.select("train")), order)
+        baseline = (fitted or {}).get(name) or fit_baseline(corpus, order)
         nats[name] = np.concatenate([baseline.losses(closed(piece)) for piece in pieces])
         report(name, len(nats[name]), len(nats[name]))
     tokens = np.concatenate([closed(piece) for piece in pieces])
@@ -112,6 +120,19 @@ def evaluate(
         "labels": _labels(nats, tokens, label_of, labels),
         "blocks": _blocks(nats, tokens),
     }
+
+
+def fit_baseline(corpus: Corpus, order: int) -> NGram:
+    """Returns an n-gram of so many tokens, counted on the pieces of the train split."""
+    return NGram.fit((closed(corpus.piece(int(index))) for index in corpus.select("train")), order)
+
+
+def wrong_labels(labels: Sequence[str], styles: Sequence[str]) -> dict[str, str]:
+    """Returns for each label another one: half-way around those that are there, or around all styles if it is alone."""
+    known = sorted(set(labels))
+    if len(known) < 2:
+        known = sorted({*labels, *styles})
+    return {label: known[(place + len(known) // 2) % len(known)] for place, label in enumerate(known)}
 
 
 def closed(piece: Piece) -> np.ndarray:
@@ -224,7 +245,7 @@ def _first_bar(piece: Piece, done: int, half: int) -> int:
 def _controls(piece: Piece, bar: int, style: int | None, condition: str, context: int) -> Controls:
     """Returns what a condition tells of the bars that fit into a window from `bar` on, and of that bar at least."""
     if condition != "controls told":
-        return Controls(style=style if condition == "style told" else None)
+        return Controls(style=None if condition == _HEADLINE else style)
     last = int(np.searchsorted(piece.bar_starts, piece.bar_starts[bar] + context, side="right")) - 1
     return controls_of(window(piece, bar, max(last, bar + 1)), style)
 
@@ -285,6 +306,7 @@ def _labels(
         here = label_of == label
         row = {"label": label, "n_pieces": labels.count(label), "n_tokens": int(here.sum())}
         row |= _figures(nats[_HEADLINE][here], tokens[here])
+        row |= {f"{name} nats_per_token": float(nats[name][here].mean()) for name in (_RIGHT, _WRONG)}
         if _BASELINE in nats:
             baseline = _figures(nats[_BASELINE][here], tokens[here])
             row |= {f"{_BASELINE} {key}": value for key, value in baseline.items()}

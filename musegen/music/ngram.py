@@ -95,6 +95,26 @@ class NGram:
             p = np.where(total > 0, shared / np.maximum(total, 1), p)
         return -np.log(p)[places]
 
+    def distribution(self, tokens: np.ndarray) -> np.ndarray:
+        """Returns the probability (n_tokens,) of each token to follow those of a sequence (n,), which may be none.
+
+        Raises:
+            InputError: a token is out of range.
+        """
+        base = self.n_tokens + 1
+        # A last token of any kind, for the n-gram that it would end; its place is the lowest digit, which is cut off.
+        newest = np.append(np.asarray(tokens, dtype=np.int64)[max(len(tokens) - self.order + 1, 0) :], 0)
+        number = int(_n_grams(newest, self.order, self.n_tokens)[-1])
+        p = np.full(self.n_tokens, 1 / self.n_tokens)
+        for k, (keys, sums, discount) in enumerate(zip(self.keys, self.sums, self.discounts, strict=True), start=1):
+            context = number % base**k
+            first, last = np.searchsorted(keys, [context, context + base])
+            if last > first:
+                p *= discount * (last - first)
+                p[keys[first:last] - context] += np.maximum(np.diff(sums[first : last + 1]) - discount, 0)
+                p /= sums[last] - sums[first]
+        return p
+
 
 def _n_grams(tokens: np.ndarray, order: int, n_tokens: int) -> np.ndarray:
     """Returns for each token (n,) the n-gram that it ends, as a number to the base n_tokens + 1."""
