@@ -10,6 +10,8 @@
     └── PortError                        a MIDI port or its server cannot be opened, hangs or has gone
 
 A message names the argument, what came and what is allowed, and fits on one line: the command line prints it as it is.
+
+`CopyWarning` (a UserWarning) is no error: what was written is worth a second look.
 """
 
 import difflib
@@ -75,3 +77,7 @@ class CheckpointError(MusegenError):
 
 class PortError(MusegenError):
     """A MIDI port or its server cannot be opened, hangs or has gone."""
+
+
+class CopyWarning(UserWarning):
+    """What was written repeats more of a training piece than pieces that nobody copied do."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _PACKAGE = Path(__file__).parent
 
+REFERENCE = "reference.safetensors"
+"""The file in a model's folder that says what real pieces are like (`music.reference`)."""
+
 
 @dataclass(frozen=True)
 class Family:

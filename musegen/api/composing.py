@@ -2,6 +2,7 @@
 
 import os
 import random
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from musegen import registry
 from musegen.api.arguments import drawn_seed, signed, whole
 from musegen.api.models import DEFAULT_MODEL, muse, styles_of
-from musegen.errors import InputError, UnknownNameError
+from musegen.errors import CopyWarning, InputError, UnknownNameError
 from musegen.midi.convert import ScoreLike, as_score
 from musegen.midi.instruments import DRUMS, INSTRUMENTS, MAX_PITCHED, instrument_index
 from musegen.midi.score import Score, Tempos
@@ -76,6 +77,9 @@ def compose(
     Raises:
         InputError: an argument is not usable; UnknownNameError lists the nearest names.
         CheckpointError: the model is damaged.
+
+    Warns:
+        CopyWarning: a piece repeats more of a training piece than music that was kept back does.
     """
     from musegen.music.grammar import Request
 
@@ -124,6 +128,9 @@ def continue_score(
         InputError: the prompt has no notes, or an argument is not usable.
         ScoreFileError: the file cannot be read.
         CheckpointError: the model is damaged.
+
+    Warns:
+        CopyWarning: as in `compose`, of the new bars.
     """
     from musegen.music.continuation import FreeTime, completed, extended, next_bar_line, on_grid, tail, velocity_levels
     from musegen.music.grammar import Request
@@ -154,18 +161,18 @@ def continue_score(
 class Order:
     """The arguments that `compose` and `continue_score` share, checked before anything heavy is loaded."""
 
-    composer: str | None
-    instruments: Sequence[str] | None
-    bars: int
-    key: str | None
-    tempo: float | None
-    meter: str | None
-    density: str | None
-    seed: int | None
-    temperature: float
-    top_p: float
-    n: int
-    model: str
+    composer: str | None = None
+    instruments: Sequence[str] | None = None
+    bars: int = 16
+    key: str | None = None
+    tempo: float | None = None
+    meter: str | None = None
+    density: str | None = None
+    seed: int | None = None
+    temperature: float = DEFAULT_TEMPERATURE
+    top_p: float = DEFAULT_TOP_P
+    n: int = 1
+    model: str = DEFAULT_MODEL
 
     def __post_init__(self):
         if self.density is not None and self.density not in v.DENSITIES:
@@ -282,4 +289,23 @@ def _generate(order: Order, request: "Request", on_bar: OnBar | None) -> list[Gr
     for row in range(order.n):
         if on_bar:
             on_bar(row, order.bars)
-    return generation.grids()
+    grids = generation.grids()
+    warn_of_copies([grid.bars(grid.n_bars - order.bars, grid.n_bars) for grid in grids], order.model)
+    return grids
+
+
+def warn_of_copies(grids: Sequence[GridScore], model: str) -> None:
+    """Warns of pieces with longer passages of training pieces than held-out music has, if the model's folder tells."""
+    from musegen.music.reference import Reference
+
+    file = registry.checkpoint_folder(model) / registry.REFERENCE
+    if not file.exists():
+        return
+    fingerprints = Reference.load(file).fingerprints
+    for row, grid in enumerate(grids, start=1):
+        if n := fingerprints.longest(grid):
+            which = f"piece {row} of {len(grids)}" if len(grids) > 1 else "the piece"
+            usual = f"music that was kept back shares {fingerprints.n_notes - 1} at the most"
+            warnings.warn(
+                f"{which} repeats {n} notes in a row of what the model was trained on; {usual}", CopyWarning, 4
+            )

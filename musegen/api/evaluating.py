@@ -1,54 +1,156 @@
 """Models measured on held-out data, beside simple baselines."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from musegen import registry
 from musegen.api.arguments import MAX_CANDIDATES, MAX_PASSES, MAX_SEED, whole
+from musegen.api.composing import Order, completed_by_style, sampling_of
 from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, DEFAULT_ONSETS, coconet, muse, onsets, styles_of
-from musegen.errors import InputError, UnknownNameError
+from musegen.errors import DataError, InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from musegen.music.corpus import Corpus
+    from musegen.music.grammar import Request
+    from musegen.music.grid import GridScore
+    from musegen.music.ngram import NGram
+    from musegen.music.reference import Reference
 
 PathLike = str | os.PathLike[str]
+OnProgress = Callable[[str, int, int], None]
 
 _MAX_PIECES = 1_000_000
+_N_NAMED = 8  # pieces at least of each composer that is to be named
 
 
 def evaluate_muse(
-    data: PathLike,
+    data: PathLike | None = None,
     *,
     model: str = DEFAULT_MODEL,
     split: str = "valid",
     max_pieces: int | None = None,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    written: int | None = None,
+    seed: int = 1,
+    write_reference: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Measures a Muse on held-out pieces, beside a unigram and an interpolated 5-gram on the same tokens.
+    """Measures a Muse in nats on held-out pieces, and what it writes beside real pieces.
 
     Args:
-        data: shards that `prepare_data` made.
+        data: shards that `prepare_data` made; None for what can be told by the reference in the model's folder: all but
+            the nats, and how long the longest copies are.
         model: a trained model.
         split: "train", "valid" or "test".
-        max_pieces: how many pieces of it, always the same ones; None for all.
-        on_progress: called with what is scored, how many of its tokens are done, and of how many.
+        max_pieces: how many pieces of it are scored in nats, always the same ones; None for all.
+        written: how many pieces of 16 bars are written, 0 for none; None for as many as there are real ones. They have
+            the labels of the real pieces in their shares; so that there are 8 of each composer whom the classifier
+            knows, some more are written, for it alone.
+        seed: of everything drawn, 0 or more.
+        write_reference: keep what the data says of real pieces in the model's folder.
+        on_progress: called with what is done, how much of it, and of how much.
 
     Returns:
-        What was scored, and as lists of rows the figures of models, of labels and of blocks of the vocabulary; see
-        `music.metrics`.
+        What was measured, and as lists of rows the figures: of models, labels and blocks in nats (see `music.metrics`),
+        and what `music.judging.judge` gives.
 
     Raises:
-        InputError: there is no such split or model.
-        DataError: the shards cannot be used.
+        InputError: there is no such split or model, or a number is out of range.
+        DataError: the shards or the reference cannot be used.
         CheckpointError: the model is damaged.
     """
     from musegen.music.corpus import SPLITS, Corpus
 
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
-    styles, corpus = styles_of(model), Corpus(Path(data))
-    from musegen.music.metrics import evaluate
+    if data is None and (write_reference or max_pieces is not None):
+        raise InputError(f"data is None; {'write_reference' if write_reference else 'max_pieces'} needs shards")
+    n_written = None if written is None else whole("written", written, 0, _MAX_PIECES)
+    seed, styles = whole("seed", seed, 0, MAX_SEED), styles_of(model)
+    corpus = None if data is None else Corpus(Path(data))
+    from musegen.music.metrics import BASELINES, evaluate, fit_baseline
 
-    return evaluate(muse(model), styles, corpus, split=split, max_pieces=max_pieces, on_progress=on_progress)
+    report: dict[str, Any] = {"model": model}
+    baselines = {name: fit_baseline(corpus, order) for name, order in BASELINES.items()} if corpus else {}
+    found = None
+    if n_written != 0 or write_reference:
+        try:
+            found = _reference(corpus, baselines, model, split, seed, on_progress)
+        except DataError as error:
+            if n_written is not None or write_reference or not corpus:
+                raise
+            report["not_judged"] = str(error)  # there are still nats to tell
+    if found and write_reference:
+        found[0].save(registry.checkpoint_folder(model) / registry.REFERENCE)
+    if corpus:
+        options = {"split": split, "max_pieces": max_pieces, "fitted": baselines, "on_progress": on_progress}
+        report |= evaluate(muse(model), styles, corpus, **options)
+    if found and n_written != 0:
+        report |= {"seed": seed, **_judged(*found, model, n_written, seed, on_progress)}
+    return report
+
+
+def _reference(
+    corpus: "Corpus | None",
+    baselines: "Mapping[str, NGram]",
+    model: str,
+    split: str,
+    seed: int,
+    on_progress: OnProgress | None,
+) -> "tuple[Reference, np.ndarray | None]":
+    """Returns what real pieces are like, and the moves of the training pieces, if there is a corpus."""
+    from musegen.music.copies import joined
+    from musegen.music.judging import BASELINE, write_ngram
+    from musegen.music.reference import Reference, build, known_moves
+
+    if corpus is None:
+        return Reference.load(registry.checkpoint_folder(model) / registry.REFERENCE), None
+
+    def baseline(labels: list[str]) -> "list[GridScore]":
+        tell = None if on_progress is None else partial(on_progress, f"{BASELINE}'s pieces")
+        return write_ngram(baselines[BASELINE], _requests(labels, model, seed), sampling_of(Order()), seed, tell)
+
+    known = known_moves(corpus, on_progress)
+    return build(corpus, split, known, baseline, on_progress), joined(known)
+
+
+def _judged(
+    reference: "Reference",
+    known: "np.ndarray | None",
+    model: str,
+    n_written: int | None,
+    seed: int,
+    on_progress: OnProgress | None,
+) -> dict[str, Any]:
+    """Returns what `evaluate_muse` tells of pieces that the model writes."""
+    from musegen.music import judging
+
+    real = reference.real.labels
+    labels = judging.spread(real, n_written or len(real))
+    n_likened, styles = len(labels), styles_of(model)
+    if reference.classifier:
+        labels += judging.missing(labels, [name for name in reference.classifier.labels if name in styles], _N_NAMED)
+    tell = None if on_progress is None else partial(on_progress, "bars")
+    grids = judging.write(muse(model), _requests(labels, model, seed), sampling_of(Order()), seed, tell)
+    return judging.judge(grids, labels, n_likened, reference, known, seed, on_progress)
+
+
+def _requests(labels: Sequence[str], model: str, seed: int) -> "list[Request]":
+    """Returns an order of 16 bars for each label as `compose` would take it, of instruments and meter of its style."""
+    from musegen.music.grammar import Request
+    from musegen.music.reference import N_BARS
+
+    known = styles_of(model)
+    orders = (
+        Order(label if label in known else None, bars=N_BARS, seed=seed + place, model=model)
+        for place, label in enumerate(labels)
+    )
+    return [Request(completed_by_style(o), o.bars, keep_meter=True, keep_tempo=True, all_play=False) for o in orders]
 
 
 def evaluate_coconet(
@@ -59,7 +161,7 @@ def evaluate_coconet(
     protocols: Sequence[str] | None = None,
     se: float = 0.003,
     exact: bool = False,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Measures a Coconet on whole held-out chorales, beside Markov baselines; see `music.orderings` for the protocols.
 
@@ -118,7 +220,7 @@ def evaluate_chorales(
     passes: int | None = None,
     candidates: int = 1,
     seed: int = 1,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Measures what a Coconet writes beside Bach's chorales and Markov voices; see `music.quality` for the figures.
 
@@ -173,7 +275,7 @@ def evaluate_onsets(
     *,
     model: str = DEFAULT_ONSETS,
     split: str = "valid",
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Measures how well held and repeated notes are told apart, beside baselines counted on the train split.
 

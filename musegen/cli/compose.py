@@ -5,6 +5,7 @@ them, so that it need not load the API.
 """
 
 import inspect
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ import typer
 from musegen.cli.arguments import given, names
 from musegen.cli.output import AsJson, print_facts
 from musegen.cli.progress import BarProgress
-from musegen.errors import InputError, ScoreFileError
+from musegen.errors import CopyWarning, InputError, ScoreFileError
 
 if TYPE_CHECKING:
     from musegen.midi.score import Score
@@ -151,8 +152,10 @@ def _write(
 
         check_name(sheet)
     n_bars = options.get("bars", inspect.signature(verb).parameters["bars"].default)
-    with BarProgress(what, n_bars, len(paths)) as progress:
+    with BarProgress(what, n_bars, len(paths)) as progress, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CopyWarning)
         scores = verb(**options, on_bar=progress.update)
+    copies = [str(warning.message) for warning in caught if issubclass(warning.category, CopyWarning)]
     for path, score in zip(paths, scores, strict=True):
         score.write(path)
     if sheet is not None:
@@ -163,9 +166,11 @@ def _write(
         from musegen import api
 
         files = [{"path": str(path), **api.info(path)} for path in paths]
-        print_facts({"first_bar_seconds": progress.first_bar_seconds, "files": files}, as_json)
+        print_facts({"first_bar_seconds": progress.first_bar_seconds, "files": files, "copies": copies}, as_json)
         return
     for path, score in zip(paths, scores, strict=True):
         typer.echo(f"{path}: {score.n_notes:,} notes, {score.duration_seconds:.0f} s")
+    for copy in copies:
+        typer.secho(f"musegen: {copy}", fg=typer.colors.YELLOW, err=True)
     if sheet is not None:
         typer.echo(sheet)

@@ -1,6 +1,6 @@
 """`musegen evaluate`: a model's numbers on held-out data, beside simple baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +12,10 @@ from musegen.cli.progress import StageProgress
 
 app = typer.Typer(no_args_is_help=True)
 
-_TABLES = {
+_NATS = {
     "models": "Models",
-    "labels": "Composers and styles: muse with nothing told, beside the 5-gram",
-    "blocks": "Kinds of token: the same",
+    "labels": "Labels: muse with nothing told, with the right label and with a wrong one, beside the 5-gram",
+    "blocks": "Kinds of token: muse with nothing told, beside the 5-gram",
 }
 
 
@@ -29,34 +29,87 @@ def evaluate() -> None:
 
 @app.command()
 def muse(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Shards from `musegen data prepare`.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="Shards from `musegen data prepare`; without them there are no nats."
+        ),
+    ] = None,
     split: Annotated[
         str | None, typer.Option(metavar="valid|test", help="Which of them.", show_default="valid")
     ] = None,
     pieces: Annotated[
-        int | None, typer.Option(metavar="N", help="Only so many, always the same; all if left out.")
+        int | None, typer.Option(metavar="N", help="Score only so many, always the same; all if left out.")
     ] = None,
+    written: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Write so many pieces; 0 for none, as many as real ones if left out."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="The same seed writes the same.", show_default="1")
+    ] = None,
+    write_reference: Annotated[
+        bool, typer.Option("--write-reference", help="Keep what real pieces are like in the model's folder.")
+    ] = False,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Which model.", show_default="muse-small")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure muse in nats a token and a note, beside a unigram and an interpolated 5-gram on the same tokens.
+    """Measure muse: nats beside n-grams on the same tokens, and what it writes beside real pieces.
 
     Example: musegen evaluate muse --data shards
     """
     from musegen import api
 
-    options = given(split=split, max_pieces=pieces, model=model)
-    with StageProgress("tokens") as progress:
-        report = api.evaluate_muse(data, **options, on_progress=progress.update)
+    options = given(split=split, max_pieces=pieces, written=written, seed=seed, model=model)
+    with StageProgress("") as progress:
+        report = api.evaluate_muse(data, write_reference=write_reference, **options, on_progress=progress.update)
     if as_json:
         print_facts(report, as_json)
         return
-    scored = f"{report['n_tokens']:,} tokens with {report['n_notes']:,} notes"
-    source = f"{report['n_pieces']:,} of {report['n_pieces_in_split']:,} pieces of {report['split']}"
-    typer.echo(f"{scored}, in {source}. Nats: the lower, the better.")
-    for key, what in _TABLES.items():
-        typer.echo(f"\n{what}")
-        print_rows([_readable(row) for row in report[key]], as_json)
+    if "models" in report:
+        scored = f"{report['n_tokens']:,} tokens with {report['n_notes']:,} notes"
+        source = f"{report['n_pieces']:,} of {report['n_pieces_in_split']:,} pieces of {report['split']}"
+        typer.echo(f"{scored}, in {source}. Nats: the lower, the better.")
+        for key, what in _NATS.items():
+            _table(what, [_readable(row) for row in report[key]])
+    if "likeness" in report:
+        _print_judged(report)
+    if "not_judged" in report:
+        typer.echo(f"\nWhat it writes is not judged: {report['not_judged']}.")
+
+
+def _print_judged(report: Mapping[str, Any]) -> None:
+    """Print what `music.judging.judge` found."""
+    typer.echo(f"\n{report['n_written']:,} written pieces of 16 bars beside {report['n_real']:,} held-out ones.")
+    _table("Distance to real pieces, as a multiple of that between two halves of them", report["likeness"])
+    _table("Bars that nearly equal one before them, and empty bars (%)", [_in_hundreds(r) for r in report["bars"]])
+    _table("Bars that are equal, or nearly, to the bar so many before (%)", [_in_hundreds(r) for r in report["lags"]])
+    if report["copies"]:
+        _table("Notes of the longest passage that a piece shares with a training piece, in any key", report["copies"])
+    copying = report["copying"]
+    typer.echo(f"\n{copying['n_copying']} of {copying['n_pieces']} share more than the {copying['usual']} notes "
+               "that held-out pieces share at the most, other editions aside.")  # fmt: skip
+    if composers := report["composers"]:
+        _print_composers(composers)
+
+
+def _print_composers(composers: Mapping[str, Any]) -> None:
+    names = composers["labels"]
+    for who in ("real", "written"):
+        recall, n = composers[who], composers[f"n_{who}"]
+        share = "none" if recall is None else f"{100 * recall:.0f} % of each label on average are named rightly"
+        what = f"{n} {who} pieces (rows) as a small classifier names them: {share} (by chance {100 / len(names):.0f} %)"
+        table = composers[f"{who}_confusion"]
+        _table(what, [{"": name, **dict(zip(names, row, strict=True))} for name, row in zip(names, table, strict=True)])
+
+
+def _in_hundreds(row: Mapping[str, Any]) -> dict[str, object]:
+    return {key: f"{100 * value:.1f}" if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _table(what: str, rows: Sequence[Mapping[str, object]]) -> None:
+    typer.echo(f"\n{what}")
+    print_rows(rows, as_json=False)
 
 
 @app.command()

@@ -3,9 +3,13 @@
 A piece is read as one row of notes without drums, by onset and then by pitch, each (onset, pitch) once. From each note
 to the next there is a move: so many semitones and so many ticks. A passage of n notes is shared where n - 1 moves in a
 row are the same; transposition, instruments, dynamics, tempo and bar lines do not matter.
+
+The training pieces themselves cannot ship. What can are fingerprints of their passages, chosen by winnowing (Schleimer,
+Wilkerson and Aiken 2003, "Winnowing: local algorithms for document fingerprinting"): `Fingerprints`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -72,6 +76,87 @@ def longest_copies(rows: Sequence[np.ndarray], known: np.ndarray, on_progress: O
 def longest_copy(grid: GridScore, known: np.ndarray) -> int:
     """Returns how many notes the longest passage has that a piece shares with known ones; see `longest_copies`."""
     return int(longest_copies([moves(grid)], known)[0])
+
+
+_WINDOW = 16  # passages, of whose hashes the least is kept
+_LOW_BITS, _HIGH_BITS = 32, 8  # of a hash that are kept; of the least of several, the lowest bits are still random
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Which passages of a number of notes stand in some pieces, as hashes that do not give the notes away.
+
+    Args:
+        n_notes: how many notes a passage has, at least 2.
+        low: (n,) uint32, ascending: bits 0 to 31 of the hashes.
+        high: (n,) uint8: bits 32 to 39.
+    """
+
+    n_notes: int
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Iterable[np.ndarray], n_notes: int) -> "Fingerprints":
+        """Returns the fingerprints of pieces, each given by its `moves`."""
+        chosen = [_least(_passages(row, n_notes - 1)) for row in rows]
+        kept = np.unique(np.concatenate([np.zeros(0, np.uint64), *chosen]) & _mask(_LOW_BITS + _HIGH_BITS))
+        low = (kept & _mask(_LOW_BITS)).astype(np.uint32)
+        order = np.argsort(low, kind="stable")
+        return cls(n_notes, low[order], (kept >> np.uint64(_LOW_BITS)).astype(np.uint8)[order])
+
+    @property
+    def n_surely_found(self) -> int:
+        """How many notes a shared passage must have to be found always."""
+        return self.n_notes + _WINDOW - 1
+
+    def longest(self, grid: GridScore) -> int:
+        """Returns the most notes in a row of `grid` that were found to be made of passages of known pieces, 0 for none.
+
+        Shared passages of fewer than `n_notes` are never found, those of `n_surely_found` always. Up to twice `_WINDOW`
+        notes more may be shared than were found.
+        """
+        hashes = _passages(moves(grid), self.n_notes - 1)
+        found = np.isin(hashes, _least(hashes)) & self._known(hashes)
+        place = np.flatnonzero(found)
+        if not len(place):
+            return 0
+        # The passages found one after another, none further than a window from the one before, are one.
+        run = np.split(place, np.flatnonzero(np.diff(place) > _WINDOW) + 1)
+        return self.n_notes + max(int(part[-1] - part[0]) for part in run)
+
+    def _known(self, hashes: np.ndarray) -> np.ndarray:
+        """Returns which hashes (n,) uint64 are among these."""
+        if not len(self.low):
+            return np.zeros(len(hashes), dtype=bool)
+        low = (hashes & _mask(_LOW_BITS)).astype(np.uint32)
+        high = (hashes >> np.uint64(_LOW_BITS)).astype(np.uint8)
+        first, last = (np.searchsorted(self.low, low, side=side) for side in ("left", "right"))
+        known = np.zeros(len(hashes), dtype=bool)
+        for offset in range(int((last - first).max(initial=0))):  # hashes of the same low bits are few
+            place = np.minimum(first + offset, len(self.low) - 1)
+            known |= (first + offset < last) & (self.high[place] == high)
+        return known
+
+
+def _mask(n_bits: int) -> np.uint64:
+    return np.uint64((1 << n_bits) - 1)
+
+
+def _passages(row: np.ndarray, n_moves: int) -> np.ndarray:
+    """Returns the hash of each passage of so many moves (n,) uint64."""
+    n = max(len(row) - n_moves + 1, 0)
+    hashes = np.zeros(n, np.uint64)
+    for place in range(n_moves if n else 0):
+        hashes = _grown(hashes, row[place : place + n])
+    return hashes
+
+
+def _least(hashes: np.ndarray) -> np.ndarray:
+    """Returns the least hash of each window, each once."""
+    if len(hashes) <= _WINDOW:
+        return hashes[hashes.argmin()][None] if len(hashes) else hashes
+    return np.unique(np.lib.stride_tricks.sliding_window_view(hashes, _WINDOW).min(1))
 
 
 def _grown(hashes: np.ndarray, following: np.ndarray) -> np.ndarray:

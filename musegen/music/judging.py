@@ -10,6 +10,7 @@ import torch
 from musegen.core.sampling import Sampling, sample
 from musegen.music import vocabulary as v
 from musegen.music.composer_classifier import confusion, mean_recall
+from musegen.music.copies import Fingerprints
 from musegen.music.generate import Generation
 from musegen.music.grammar import MuseGuide, Request
 from musegen.music.grid import GridScore
@@ -117,12 +118,14 @@ def judge(
         n_likened: how many of them, from the first on, have labels in the shares of the real pieces: all figures but
             those of the classifier are of these.
         reference: the real pieces.
-        known: the moves of the training pieces (`reference.known_moves`); without them, copies are not looked for.
+        known: the moves of the training pieces (`copies.joined`); without them only copies that are longer than usual
+            are looked for.
         seed: of how the real pieces are halved.
         on_progress: called as this goes on.
 
     Returns:
-        Rows of figures: "likeness", "lags", "bars", and, if there is something to tell, "copies" and "composers".
+        Rows of figures: "likeness", "lags", "bars", "copying", and, if there is something to tell, "copies" and
+        "composers".
     """
     report = on_progress or (lambda what, done, total: None)
     some = Sample.of(
@@ -139,6 +142,7 @@ def judge(
         "likeness": _likeness(there, seed),
         "lags": _lags(there),
         "bars": _bars(there),
+        "copying": _copying(written[:n_likened], reference.fingerprints),
         "copies": _copies(there) if known is not None else None,
     }
     judged["composers"] = _composers(written, labels, reference)
@@ -203,6 +207,12 @@ def _copies(sets: dict[str, Sample]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _copying(written: Sequence[GridScore], fingerprints: Fingerprints) -> dict[str, int]:
+    """Returns how many pieces share longer passages with training pieces than real ones do."""
+    found = [fingerprints.longest(grid) for grid in written]
+    return {"usual": fingerprints.n_notes - 1, "n_pieces": len(found), "n_copying": sum(n > 0 for n in found)}
 
 
 def _composers(written: Sequence[GridScore], labels: Sequence[str], reference: Reference) -> dict[str, Any] | None:

@@ -1,14 +1,15 @@
 """What real pieces are like, kept in a small file, so that what a model writes can be judged without the corpus.
 
 Windows of held-out pieces are measured in three ways: histograms (`likeness`), bars that return (`returns`), and the
-longest passage that each shares with the training pieces (`copies`). Beside them stand pieces that a 5-gram wrote, and
-a classifier of composers that was taught on the training pieces (`composer_classifier`).
+longest passage that each shares with the training pieces (`copies`). Beside them stand pieces that a 5-gram wrote, a
+classifier of composers that was taught on the training pieces (`composer_classifier`), and fingerprints of the passages
+of the training pieces that are longer than held-out pieces share with them: whoever has those copies.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,12 @@ from safetensors import SafetensorError, safe_open
 from musegen.errors import DataError
 from musegen.music import vocabulary as v
 from musegen.music.composer_classifier import ComposerClassifier, confusion
-from musegen.music.copies import joined, longest_copies, moves
+from musegen.music.copies import Fingerprints, joined, longest_copies, moves
 from musegen.music.corpus import Corpus, Piece
 from musegen.music.grid import GridScore
 from musegen.music.likeness import QUANTITIES, counts
 from musegen.music.returns import Returns, returns
 from musegen.train.atomic import new_file
-
-FILE = "reference.safetensors"
-"""Its name in the folder of a trained model."""
 
 N_BARS = 16
 """How many bars a window has, and a piece that is to be judged."""
@@ -97,6 +95,7 @@ class Reference:
         baseline: pieces of a 5-gram; None for none.
         classifier: of composers; None where there are fewer than two.
         confusion: (n_composers, n_composers) how many held-out windows of each (row) it names each (column).
+        fingerprints: the passages of the training pieces, longer by a note than the real ones share at most.
     """
 
     split: str
@@ -104,11 +103,14 @@ class Reference:
     baseline: Sample | None
     classifier: ComposerClassifier | None
     confusion: np.ndarray
+    fingerprints: Fingerprints
 
     def save(self, path: Path) -> None:
         """Writes the file, or replaces the one that is there, in one step."""
         arrays: dict[str, np.ndarray] = {"confusion": self.confusion.astype(np.int32)}
         facts: dict[str, Any] = {"format": _FORMAT, "vocabulary": v.fingerprint(), "split": self.split}
+        facts["fingerprint_notes"] = self.fingerprints.n_notes
+        arrays |= {f"fingerprints/{name}": getattr(self.fingerprints, name) for name in _FINGERPRINTS}
         for name, sample in (("real", self.real), ("baseline", self.baseline)):
             if sample is not None:
                 arrays |= {f"{name}/{key}": array for key, array in _arrays(sample).items()}
@@ -138,7 +140,10 @@ class Reference:
             composers = facts.get("composers")
             classifier = ComposerClassifier(composers, *(arrays[key] for key in _CLASSIFIER)) if composers else None
             assert samples[0] is not None
-            return cls(facts["split"], samples[0], samples[1], classifier, arrays["confusion"].astype(np.int64))
+            hashes = (arrays[f"fingerprints/{name}"] for name in _FINGERPRINTS)
+            fingerprints = Fingerprints(int(facts["fingerprint_notes"]), *hashes)
+            confusion = arrays["confusion"].astype(np.int64)
+            return cls(facts["split"], samples[0], samples[1], classifier, confusion, fingerprints)
         except FileNotFoundError:
             raise DataError(f"there is no {path}; give the data, or make it with --write-reference") from None
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, AssertionError) as error:
@@ -146,12 +151,15 @@ class Reference:
 
 
 _CLASSIFIER = ("weights", "biases", "mean", "scale")
-_RETURNS = [field.name for field in fields(Returns)]
+_FINGERPRINTS = ("low", "high")
+_LAGS = ("pairs", "equal", "nearly")
+_NUMBERS = ("bars", "empty", "later", "returning")
 
 
 def _arrays(sample: Sample) -> dict[str, np.ndarray]:
     kept = {**sample.counts, "notes": sample.notes.astype(np.int32)}
-    kept |= {f"returns/{name}": np.atleast_1d(getattr(sample.returns, name)).astype(np.int32) for name in _RETURNS}
+    for name in _LAGS + _NUMBERS:
+        kept[f"returns/{name}"] = np.atleast_1d(getattr(sample.returns, name)).astype(np.int32)
     return kept if sample.copies is None else {**kept, "copies": sample.copies.astype(np.int32)}
 
 
@@ -159,10 +167,11 @@ def _sample(labels: list[str] | None, arrays: dict[str, np.ndarray], name: str) 
     if labels is None:
         return None
     own = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
-    whole = {key: own[f"returns/{key}"].astype(np.int64) for key in _RETURNS}
-    counted = Returns(**{key: a if key in ("pairs", "equal", "nearly") else int(a[0]) for key, a in whole.items()})
+    counted: dict[str, Any] = {key: own[f"returns/{key}"].astype(np.int64) for key in _LAGS}
+    counted |= {key: int(own[f"returns/{key}"][0]) for key in _NUMBERS}
     copies = own["copies"].astype(np.int64) if "copies" in own else None
-    return Sample(labels, {key: own[key] for key in QUANTITIES}, counted, own["notes"].astype(np.int64), copies)
+    histograms, notes = {key: own[key] for key in QUANTITIES}, own["notes"].astype(np.int64)
+    return Sample(labels, histograms, Returns(**counted), notes, copies)
 
 
 # --- From a corpus
@@ -205,22 +214,22 @@ def windows(
                 yield int(index), window
 
 
-def known_moves(corpus: Corpus, on_progress: OnProgress | None = None) -> np.ndarray:
-    """Returns the moves of all training pieces with a beat, for `copies.longest_copies`."""
+def known_moves(corpus: Corpus, on_progress: OnProgress | None = None) -> list[np.ndarray]:
+    """Returns the `copies.moves` of each training piece with a beat."""
     train = corpus.select("train")
     rows = []
     for done, index in enumerate(train, start=1):
         rows.append(moves(grid_of(corpus.piece(int(index)))))
         if on_progress and (done % 100 == 0 or done == len(train)):
             on_progress("training pieces read", done, len(train))
-    return joined(rows)
+    return rows
 
 
 def build(
     corpus: Corpus,
     split: str,
-    known: np.ndarray,
-    baseline: Callable[[list[str]], tuple[list[GridScore], list[str]]] | None = None,
+    known: Sequence[np.ndarray],
+    baseline: Callable[[list[str]], list[GridScore]] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Reference:
     """Measures the real pieces of a split; the same ones at every call.
@@ -229,7 +238,7 @@ def build(
         corpus: where they come from.
         split: "train", "valid" or "test".
         known: `known_moves` of the corpus.
-        baseline: takes the labels of the real windows and returns pieces of a baseline, with their labels.
+        baseline: writes a piece of a baseline for each label of the real windows.
         on_progress: called as this goes on.
 
     Raises:
@@ -240,10 +249,13 @@ def build(
     if len(found) < 2:
         raise DataError(f"{corpus.folder} has fewer than 2 pieces of {N_BARS} bars in its {split} split")
     labels = [corpus.labels[index] for index, _ in found]
-    real = Sample.of([grid for _, grid in found], labels, known, partial(report, "copies in real pieces"))
+    places = joined(known)
+    real = Sample.of([grid for _, grid in found], labels, places, partial(report, "copies in real pieces"))
+    assert real.own_copies is not None
     classifier, table = _classifier(corpus, split, report)
-    written = None if baseline is None else Sample.of(*baseline(labels), known)
-    return Reference(split, real, written, classifier, table)
+    written = None if baseline is None else Sample.of(baseline(labels), labels, places)
+    fingerprints = Fingerprints.of(known, max(int(real.own_copies.max(initial=0)), 1) + 1)
+    return Reference(split, real, written, classifier, table, fingerprints)
 
 
 def _classifier(corpus: Corpus, split: str, report: OnProgress) -> tuple[ComposerClassifier | None, np.ndarray]:
