@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from musegen.core.decode import Engine
 from musegen.core.sparsity import Dense
 from musegen.core.transformer import Block
 from musegen.errors import InputError
+from musegen.music.compiled import CompiledEngine, can_compile
 from musegen.music.muse import Muse, MuseEngine
 
 _INT8_WIDTH = 32
@@ -25,13 +27,15 @@ _RMS_EPS = np.finfo(np.float32).eps  # torch's default
 Floats = NDArray[np.float32]
 
 
-def engine_for(model: Muse, n_rows: int) -> MuseEngine:
+def engine_for(model: Muse, n_rows: int) -> Engine:
     """Returns the fastest engine.
 
     Args:
         model: in eval mode.
         n_rows: sequences side by side.
     """
+    if can_compile(model):
+        return CompiledEngine(model, n_rows)
     weight = model.head.weight
     is_plain = weight.device.type == "cpu" and weight.dtype == torch.float32 and model.config.sparsity == Dense()
     return (NumpyEngine if is_plain else MuseEngine)(model, n_rows)
