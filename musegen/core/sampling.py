@@ -56,7 +56,7 @@ class Sampling:
         """
         best = logits.argmax()
         if self.temperature == 0:
-            return np.eye(1, len(logits), best)[0]
+            return (np.arange(len(logits)) == best).astype(logits.dtype)
         # Relative to the likeliest, so that a tiny temperature cannot overflow.
         odds = np.exp((logits - logits[best]) / self.temperature)
         if self.top_k is not None:
