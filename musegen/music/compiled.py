@@ -153,7 +153,8 @@ class _Memory:
         elif PRECISIONS[self.kind] == "int8":  # each row on a scale of its own
             scale = (weight.abs().amax(1) / 127).clamp(min=1e-12)
             weight = (weight / scale[:, None]).round().to(torch.int8)
-        return _Matrix(self.of(weight), self.of(scale), self.of(linear.bias), *linear.weight.shape)
+        tiles = weight.unflatten(0, (-1, 4)).unflatten(2, (-1, _LANES)).transpose(1, 2)
+        return _Matrix(self.of(tiles), self.of(scale), self.of(linear.bias), *linear.weight.shape)
 
     def layer(self, block: Block, keys: Tensor, values: Tensor) -> "_Layer":
         attention, mlp = block.attention, block.mlp

@@ -27,7 +27,7 @@ typedef uint16_t shorts __attribute__((vector_size(2 * LANES), aligned(2), may_a
 typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 typedef struct {
-    const void *weight;  /* (N, C) of `kind` */
+    const void *weight;  /* (N / 4, C / 16, 4, 16) of `kind`: read from the first to the last */
     const float *scale;  /* (N,) of 8 bits, else null */
     const float *bias;   /* (N,) or null */
     int64_t n, c;
@@ -145,7 +145,7 @@ INLINE void tile(enum kind kind, const matrix *m, int64_t first, const float *x,
     floats made[4][4] = {0};
     for (int64_t i = 0; i < m->c; i += LANES) {
         floats weights[4];
-        for (int j = 0; j < 4; j++) weights[j] = load(kind, m->weight, (first + j) * m->c + i);
+        for (int j = 0; j < 4; j++) weights[j] = load(kind, m->weight, first * m->c + 4 * i + j * LANES);
         for (int row = 0; row < n_rows; row++) {
             floats input = load(FLOAT32, x, row * m->c + i);
             for (int j = 0; j < 4; j++) made[row][j] += weights[j] * input;
