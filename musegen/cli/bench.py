@@ -130,8 +130,14 @@ def decode(
         typer.Option(metavar="N", help="So many side by side; may be given more than once.", show_default="1, 8, 32"),
     ] = None,
     prompt: Annotated[int | None, typer.Option(metavar="N", help="Tokens of a prompt.", show_default="512")] = None,
-    new: Annotated[int | None, typer.Option(metavar="N", help="Tokens to write.", show_default="512")] = None,
+    new: Annotated[int | None, typer.Option(metavar="N", help="Tokens to write.", show_default="512, 128, 32")] = None,
     turns: Annotated[int | None, typer.Option(metavar="N", help="How often each is done.", show_default="3")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Shards on whose held-out pieces precisions are judged; else what the model writes."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how many tokens a second muse writes, beside Hugging Face's GPT-2 of the same shape.
@@ -140,10 +146,14 @@ def decode(
     """
     from musegen.bench.decode import compare
 
-    options = given(n_prompt=prompt, n_new=new, turns=turns)
+    options = given(n_prompt=prompt, n_new=new, turns=turns, data=data)
     with StageProgress("done") as progress:
         report = compare(**(options | given(batches=batch or None)), on_progress=progress.update)
-    tables = {"decoding": "Random prompts", "music": "The trained model: bars a second, and times faster than it plays"}
+    tables = {
+        "decoding": "Random prompts",
+        "precision": "The trained model, decoded step by step",
+        "music": "The trained model: bars a second, times faster than it plays, bars a second of 8 pieces side by side",
+    }
     _print_report(report, tables, as_json)
 
 

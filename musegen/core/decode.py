@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musegen.core.sampling import Sampling, sample
+from musegen.core.sampling import Sampling
 from musegen.errors import InputError
 
 
@@ -88,7 +88,7 @@ def decode(
     Raises:
         InputError: if a prompt does not fit, or a guide allows nothing.
     """
-    generators = [_generator(seed, row) for row in range(len(guides))]
+    generators = [np.random.default_rng((seed, row)) for row in range(len(guides))]
     sampling = sampling or Sampling()
     rows = _Rows(engine, guides)
     with torch.inference_mode():
@@ -105,29 +105,26 @@ def decode(
                 logits = rows.advance(inputs)
 
 
-def _generator(seed: int, row: int) -> torch.Generator:
-    state = np.random.SeedSequence((seed, row)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state) >> 1)  # the seed of a torch generator is a signed number
-
-
 def _draw(
-    logits: Tensor, guides: Sequence[Guide], live: list[bool], generators: list[torch.Generator], sampling: Sampling
+    logits: Tensor, guides: Sequence[Guide], live: list[bool], generators: list[np.random.Generator], sampling: Sampling
 ) -> tuple[Step, list[np.ndarray | None]]:
     """Draw a token for each live row, and push it to its guide."""
     tokens: list[int | None] = [None] * len(guides)
     log_probabilities: list[float | None] = [None] * len(guides)
     inputs: list[np.ndarray | None] = [None] * len(guides)
-    logits = logits.float().cpu()
+    all_logits = logits.float().cpu().numpy()
     for row, guide in enumerate(guides):
         if not live[row]:
             continue
         allowed = np.flatnonzero(guide.allowed())
         if not len(allowed):
             raise InputError(f"the guide of row {row} allows no token; at least one must be allowed")
-        allowed_logits = logits[row, torch.from_numpy(allowed)]  # mostly a small part of the vocabulary
-        drawn = int(sample(sampling.filter(allowed_logits), generators[row]))
+        allowed_logits = all_logits[row, allowed]  # mostly a small part of the vocabulary
+        drawn = sampling.draw(allowed_logits, generators[row])
         token = tokens[row] = int(allowed[drawn])
-        log_probabilities[row] = float(allowed_logits[drawn] - allowed_logits.logsumexp(-1))
+        above = allowed_logits - allowed_logits[drawn]
+        most = above.max()
+        log_probabilities[row] = -float(most + np.log(np.exp(above - most).sum()))
         inputs[row] = guide.push(token)
     return Step(tokens, log_probabilities), inputs
 
@@ -151,7 +148,7 @@ class _Rows:
         parts = self._prefill(full, self.max_positions - 1)
         fed = {row: i for row, i in live.items() if row not in full}
         if fed:
-            logits = self._step(fed).clone()  # the engine may use its tensor again
+            logits = self._step(fed)
         else:
             first = parts[0][1]
             logits = first.new_zeros(len(inputs), first.shape[-1])

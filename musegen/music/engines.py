@@ -1,8 +1,9 @@
 """How Muse is decoded: the fastest engine for a model and a machine.
 
 A step of a small model on a CPU reads every weight once and does little with it: it is bound by how fast memory is
-read, and by what each call costs. NumPy multiplies a matrix by one row faster than a linear layer of torch, and its
-calls cost a fraction of torch's.
+read, and by what each call costs. Where the package was built with a compiler, a step is one call and reads fewer bytes
+(`compiled`). Otherwise NumPy multiplies a matrix by one row faster than a linear layer of torch, and its calls cost a
+fraction of torch's.
 """
 
 from functools import cache
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from musegen.core.decode import Engine
 from musegen.core.sparsity import Dense
 from musegen.core.transformer import Block
 from musegen.errors import InputError
+from musegen.music.compiled import CompiledEngine, can_compile
 from musegen.music.muse import Muse, MuseEngine
 
 _INT8_WIDTH = 32
@@ -25,13 +28,17 @@ _RMS_EPS = np.finfo(np.float32).eps  # torch's default
 Floats = NDArray[np.float32]
 
 
-def engine_for(model: Muse, n_rows: int) -> MuseEngine:
-    """Returns the fastest engine.
+def engine_for(model: Muse, n_rows: int) -> Engine:
+    """Returns the fastest engine. Where it is compiled it keeps weights in 8 bits: that costs 0.0001 nats a token.
+
+    `musegen bench decode` measures both.
 
     Args:
         model: in eval mode.
         n_rows: sequences side by side.
     """
+    if can_compile(model):
+        return CompiledEngine(model, n_rows, "int8")
     weight = model.head.weight
     is_plain = weight.device.type == "cpu" and weight.dtype == torch.float32 and model.config.sparsity == Dense()
     return (NumpyEngine if is_plain else MuseEngine)(model, n_rows)

@@ -74,5 +74,10 @@ class Tracker:
             self.tick, self.chord = self.tick + token - v.WAIT.first + 1, 0
         elif token in v.NOTE:
             self.chord += 1
-        bar = np.array(max(self.bar, self.place.first_bar))
-        return np.array([self.tick, bar % 16, min(self.chord, 15), *_parts(bar, self.place.n_bars)])
+        bar, n_bars = max(self.bar, self.place.first_bar), self.place.n_bars
+        part = countdown = UNKNOWN
+        if n_bars is not None:  # as `_parts` has it, without an array for each number
+            last = max(n_bars - 1, 0)
+            part = 128 * min(bar, last) // max(n_bars, 1)
+            countdown = max(min(n_bars - 1 - min(bar, last), 127), 0)
+        return np.array([self.tick, bar % 16, min(self.chord, 15), part, countdown])

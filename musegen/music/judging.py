@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from musegen.core.sampling import Sampling, sample
+from musegen.core.sampling import Sampling
 from musegen.music import vocabulary as v
 from musegen.music.composer_classifier import confusion, mean_recall
 from musegen.music.copies import Fingerprints
@@ -86,14 +85,14 @@ def write_ngram(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[GridScore]:
     """Writes a piece for each request with an n-gram of bodies, under the same guide as Muse."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = np.random.default_rng(seed)
     grids = []
     for done, request in enumerate(requests, start=1):
         guide, tokens = MuseGuide(request, context=1), [0][:0]
         while not tokens or tokens[-1] != v.END:
             odds = ngram.distribution(np.array(tokens[-ngram.order :], dtype=np.int64)) * guide.allowed()
-            logits = sampling.filter(torch.from_numpy(odds).log()[None])
-            tokens.append(int(sample(logits, generator)))
+            with np.errstate(divide="ignore"):  # what cannot be
+                tokens.append(sampling.draw(np.log(odds), generator))
             guide.push(tokens[-1])
         grids.append(collect(guide.events))
         if on_progress:

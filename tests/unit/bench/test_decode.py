@@ -18,8 +18,8 @@ def test_a_step_reads_each_weight_and_the_positions_before():
     model = build_muse(TINY)
     norms = 3 * 2 * 32
     weights = norms + 2 + 32 * 96 + 32 * 32 + (32 * 128 + 128) + (128 * 32 + 32) + v.N_TOKENS * 32
-    assert bench.bytes_a_step(model, 3, 10, "float32") == 4 * (weights + 3 * 10 * 2 * 32)
-    assert bench.bytes_a_step(model, 1, 10, "int8") == weights + 4 * 10 * 2 * 32
+    assert bench.bytes_a_step(model, 3, 10, 4, 4) == 4 * (weights + 3 * 10 * 2 * 32)
+    assert bench.bytes_a_step(model, 1, 10, 1, 2) == weights + 2 * 10 * 2 * 32
 
 
 def test_the_comparison_is_plain(monkeypatch: pytest.MonkeyPatch):
@@ -31,12 +31,23 @@ def test_the_comparison_is_plain(monkeypatch: pytest.MonkeyPatch):
         (1, 2), n_prompt=5, n_new=4, turns=1, with_music=False, on_progress=lambda *what: told.append(what)
     )
     assert json.loads(json.dumps(report)) == report
-    assert "not installed" in report["peer"] and report["music"] == []
+    assert "not installed" in report["peer"] and report["music"] == report["precision"] == []
     ways = {(row["way"], row["dtype"], row["batch"]) for row in report["decoding"]}
-    kinds = [("musegen", "float32"), ("musegen", "int8"), *(("musegen, in torch", t) for t in ("float32", "bfloat16"))]
+    kinds = [(bench.IN_NUMPY, "float32"), (bench.IN_NUMPY, "int8")]
+    kinds += [(bench.COMPILED, precision) for precision in bench.PRECISIONS if report["compiled"]]
     assert ways == {(*kind, batch) for kind in kinds for batch in (1, 2)}
     assert all(row["tokens_per_second"] > 0 and row["times_the_peer"] is None for row in report["decoding"])
+    assert all(row["times_one_row"] == 1 for row in report["decoding"] if row["batch"] == 1)
     assert told[-1] == ("Decoding", 2, 2)
+
+
+def test_many_rows_write_fewer_tokens(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(bench.PRESETS, "muse-small", MuseConfig(32, 2, 1, context=64))
+    monkeypatch.setattr(bench, "_READ", 1 << 16)
+    monkeypatch.setattr(bench, "has_peer", lambda: False)
+    monkeypatch.setattr(bench, "MOST_NEW", {1: 9, 2: 3})
+    report = bench.compare((1, 2, 3), n_prompt=5, n_new=7, turns=1, with_music=False)
+    assert {(row["batch"], row["new"]) for row in report["decoding"]} == {(1, 7), (2, 3), (3, 3)}
 
 
 def test_every_token_that_is_asked_for_is_written():
@@ -49,11 +60,11 @@ def test_every_token_that_is_asked_for_is_written():
 
 def test_the_peer_is_of_the_same_shape():
     pytest.importorskip(bench.PEER)
-    run = bench._peer(TINY, 2, 5, 4, torch.float32)
-    run()
+    first, whole = bench._peer(TINY, 2, torch.float32)(5, 4)
+    assert 0 < first < whole
 
 
-@pytest.mark.parametrize("options", [{"n_prompt": 0}, {"n_prompt": 1024}, {"n_new": 513}, {"turns": 0}])
+@pytest.mark.parametrize("options", [{"n_prompt": 0}, {"n_prompt": 1024}, {"n_new": 513}, {"n_new": 1}, {"turns": 0}])
 def test_numbers_out_of_range(options: dict):
     with pytest.raises(InputError, match="allowed are whole numbers"):
         bench.compare((1,), **options)

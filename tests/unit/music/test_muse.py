@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from musegen.errors import InputError
 from musegen.music import vocabulary as v
-from musegen.music.engines import NumpyEngine, engine_for
 from musegen.music.features import FEATURES
-from musegen.music.muse import PRESETS, Muse, MuseConfig, MuseEngine
+from musegen.music.muse import PRESETS, Muse, MuseConfig
 from musegen.music.tasks import build_muse
 
 PATTERNS = ("dense", "fixed", "strided")
@@ -84,64 +82,6 @@ def test_the_factors_of_a_token_and_its_features_are_summed():
         rows = [row for row in v.factors()[token].tolist() if row]
         rows += [first + value for first, value in zip(firsts[1:], values, strict=False)]
         torch.testing.assert_close(model.inputs(inputs)[0, t], model.inputs.embed.weight[rows].sum(0))
-
-
-@pytest.mark.parametrize(
-    ("kind", "pattern", "options"),
-    [
-        *((MuseEngine, pattern, {}) for pattern in PATTERNS),
-        (NumpyEngine, "dense", {}),
-        (NumpyEngine, "dense", {"qk_norm": True, "activation": "relu2"}),
-    ],
-)
-def test_an_engine_gives_the_logits_of_forward(kind: type[MuseEngine], pattern: str, options: dict):
-    model, inputs = tiny(pattern, **options), some_inputs(3, 48)
-    engine = kind(model, 3)
-    lengths = [3, 17, 8]
-    with torch.inference_mode():
-        expected = model(inputs)
-        for row, length in enumerate(lengths):
-            logits = engine.prefill(inputs[row : row + 1, :length], slice(row, row + 1))
-            torch.testing.assert_close(logits[0], expected[row, length - 1], atol=1e-5, rtol=1e-4)
-        for step in range(60):
-            # Rows rest in turn, and those that are full rest for good.
-            active = torch.tensor([lengths[row] < 48 and (step + row) % 4 > 0 for row in range(3)])
-            batch = torch.stack([inputs[row, min(lengths[row], 47)] for row in range(3)])
-            batch[~active] = 1
-            logits = engine.step(batch, active)
-            for row in active.nonzero().flatten().tolist():
-                torch.testing.assert_close(logits[row], expected[row, lengths[row]], atol=1e-5, rtol=1e-4)
-                lengths[row] += 1
-        assert lengths == [48, 48, 48] == engine.positions.tolist()
-        # A row starts anew while the others keep what they have.
-        logits = engine.prefill(inputs[1:2, :9], slice(1, 2))
-        torch.testing.assert_close(logits[0], expected[1, 8], atol=1e-5, rtol=1e-4)
-        assert engine.positions.tolist() == [48, 9, 48]
-
-
-def test_8_bits_come_near():
-    model, inputs = tiny("dense", qk_norm=True, activation="relu2"), some_inputs(2, 20)
-    exact, rough = NumpyEngine(model, 2), NumpyEngine(model, 2, int8=True)
-    with torch.inference_mode():
-        for engine in (exact, rough):
-            engine.prefill(inputs[:, :10], slice(0, 2))
-        for t in range(10, 20):
-            one, other = (engine.step(inputs[:, t], torch.ones(2, dtype=torch.bool)) for engine in (exact, rough))
-            assert torch.cosine_similarity(one, other, dim=1).min() > 0.999
-            assert not torch.equal(one, other)
-
-
-def test_8_bits_need_whole_words():
-    torch.manual_seed(0)
-    model = build_muse(MuseConfig(24, 2, 1, context=48)).eval()
-    with pytest.raises(InputError, match="multiples of 32, got 24"):
-        NumpyEngine(model, 1, int8=True)
-
-
-def test_the_engine_is_the_fastest_that_fits():
-    assert type(engine_for(tiny("dense"), 2)) is NumpyEngine
-    assert type(engine_for(tiny("fixed"), 2)) is MuseEngine
-    assert type(engine_for(tiny("dense").bfloat16(), 2)) is MuseEngine
 
 
 def test_only_targets_are_counted():
