@@ -13,7 +13,7 @@ import numpy as np
 
 from musegen import registry
 from musegen.api.arguments import drawn_seed, signed, whole
-from musegen.api.models import DEFAULT_MODEL, muse, styles_of
+from musegen.api.models import DEFAULT_MODEL, muse, plain, styles_of
 from musegen.errors import CopyWarning, InputError, UnknownNameError
 from musegen.midi.convert import ScoreLike, as_score
 from musegen.midi.instruments import DRUMS, INSTRUMENTS, MAX_PITCHED, instrument_index
@@ -235,14 +235,10 @@ def _playing(names: Sequence[str] | None) -> tuple[int, ...]:
 
 def _style(composer: str, styles: list[str]) -> int:
     """Returns the style slot of a composer, whatever the case and the spaces of the name."""
-    slots = {_plain(style): slot for slot, style in enumerate(styles)}
-    if _plain(composer) not in slots:
+    slots = {plain(style): slot for slot, style in enumerate(styles)}
+    if plain(composer) not in slots:
         raise UnknownNameError("composer", composer, styles)
-    return slots[_plain(composer)]
-
-
-def _plain(name: str) -> str:
-    return "-".join(name.lower().replace("_", " ").replace("-", " ").split())
+    return slots[plain(composer)]
 
 
 def completed_by_style(order: Order) -> Controls:

@@ -1,5 +1,6 @@
 """One verb that writes anew what is missing in a score: bars and tracks of any music, voices of a chorale."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 OnProgress = Callable[[int, int], None]
 """Called with how many bars or passes are done, and how many there are."""
 
-_AUTO = "auto"
+_AUTO, _MUSE = "auto", "muse"
 _OF_MUSE = ("tracks", "add", "composer", "density", "top_p")
 _OF_COCONET = ("voices", "passes")
 
@@ -64,8 +65,8 @@ def infill(
         temperature: above 1 is bolder, below 1 safer; above 0 to 5.
         top_p: a Muse draws from the likeliest notes that have this probability, above 0 to 1.
         seed: the same seed and arguments give the same music, 0 or more; None draws one.
-        model: a trained Muse or Coconet of `models()`. "auto" is a Coconet for a score of soprano, alto, tenor and bass
-            or if voices or passes are given, and else a Muse.
+        model: a trained Muse or Coconet of `models()`, or "muse" for the usual Muse. "auto" is a Coconet for a score of
+            soprano, alto, tenor and bass or if voices or passes are given, and else a Muse.
         on_progress: called after every bar or pass.
 
     Returns:
@@ -97,7 +98,7 @@ def infill(
     found = _inpainted(music, bars, tracks, add, order, on_progress)
     asked = {
         "--bars": None if bars is None else f"{bars[0]}-{bars[1]}",
-        "--tracks": None if tracks is None else ",".join(str(track) for track in tracks),
+        "--tracks": None if tracks is None else _written(music, tracks),
         "--add": None if add is None else ",".join(add),
         "--composer": composer,
         "--density": density,
@@ -152,6 +153,8 @@ def _inpainted(
 
 def _chosen(model: str, music: Score, of_muse: dict[str, Any], of_coconet: dict[str, Any]) -> str:
     """Returns the name of the model that fills in."""
+    if model == _MUSE and _MUSE not in registry.checkpoint_folders():
+        return DEFAULT_MODEL
     if model != _AUTO:
         return model
     if any(value is not None for value in of_coconet.values()):
@@ -209,10 +212,22 @@ def _places(music: Score, wanted: str | int) -> list[int]:
     return [place for place, track in enumerate(music.tracks) if class_of(track.program, track.is_drum) == index]
 
 
+def _written(music: Score, tracks: Sequence[str | int]) -> str:
+    """Returns tracks as the command takes them: by number where a comma in a name would part it."""
+    words = [str(track) for track in tracks]
+    if any("," in word for word in words):
+        words = [str(place + 1) for place in _tracks(music, tracks) or ()]
+    return ",".join(words)
+
+
 def _added(names: Sequence[str] | None) -> tuple[int, ...]:
     if names is None:
         return ()
     if isinstance(names, str) or not isinstance(names, Sequence) or not names:
         known = ", ".join(instrument.name for instrument in INSTRUMENTS[:3])
         raise InputError(f"add is {names!r}; allowed are lists of instruments such as {known}, or None")
-    return tuple(sorted({instrument_index(name) for name in names}))
+    indices = sorted(instrument_index(name) for name in names)
+    for index, following in itertools.pairwise(indices):
+        if index == following:
+            raise InputError(f"add names {INSTRUMENTS[index].name} twice; allowed is once each")
+    return tuple(indices)

@@ -75,6 +75,11 @@ def styles_of(model: str) -> list[str]:
     return list(config["styles"])
 
 
+def plain(style: str) -> str:
+    """Returns a style's name as names are compared: whatever their case, spaces and underscores."""
+    return "-".join(style.lower().replace("_", " ").replace("-", " ").split())
+
+
 def muse(name: str) -> "Muse":
     """Returns a trained Muse; as for `coconet`."""
     from musegen.music.muse import Muse

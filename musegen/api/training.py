@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from musegen import registry
+from musegen.api.models import plain, styles_of
 from musegen.errors import InputError
 
 PathLike = str | os.PathLike[str]
 
 _FINE_TUNING = "muse-fine-tuning"
+_PREPARED = "corpus.json"  # what a folder of shards has and one of MIDI files has not
 
 
 def prepare_data(folder: PathLike, out: PathLike, *, n_workers: int | None = None) -> dict[str, Any]:
@@ -69,31 +71,33 @@ def train(
     Args:
         recipe: the name of a recipe that musegen brings, or a file; None for that of fine-tuning.
         overrides: settings to change, such as "train.steps=100".
-        data: what to train on, in place of the recipe's `task.data`; to fine-tune, also a folder of MIDI files.
+        data: what to train on, in place of the recipe's `task.data`; to fine-tune, also a folder of MIDI files, whose
+            shards are then in the run's folder, with `style` as their label.
         base: a trained Muse to fine-tune.
-        style: what the music of `data` is called, so that `compose` can be asked for it.
+        style: what the music of `data` is called, so that `compose` can be asked for it; one that the base knows is
+            learned further.
         resume: go on from the newest state in `out`.
         out: the run's folder; `runs/<recipe>` if None.
 
     Raises:
-        InputError: neither a recipe nor a base is given, or a style without a base or data.
+        InputError: neither a recipe nor a base is given, or of base, style and data not all, or they are not usable.
         RecipeError: the recipe or an override is wrong.
         DataError: the data it names cannot be used.
         CheckpointError: the base is damaged.
     """
     from musegen.train.recipe import from_table, load
 
-    if recipe is None and base is None:
+    if recipe is None and base is None and style is None:
         raise InputError("recipe is missing; name one, or a model to fine-tune")
-    if (base is None) != (style is None) or (base is not None and data is None):
-        raise InputError("to fine-tune, base, style and data are all needed")
+    if base is not None or style is not None:
+        style = _style(base, style, data)
     path = registry.recipe_path(Path(_FINE_TUNING if recipe is None else recipe))
     folder = Path(out) if out is not None else Path("runs") / (style or path.stem)
     start = None if base is None else registry.checkpoint_folder(base)
-    if start and data is not None:
-        data = _shards(Path(data), folder / "shards", resume)
+    is_raw = start is not None and data is not None and not (Path(data) / _PREPARED).is_file()
+    shards = folder / "shards" if is_raw else data
     given = {
-        "task.data": None if data is None else os.fspath(data),
+        "task.data": None if shards is None else os.fspath(shards),
         "task.base": None if start is None else os.fspath(start),
         "task.style": style,
     }
@@ -103,6 +107,10 @@ def train(
     shape = read.model_table if base is None else registry.checkpoint_config(base)["model"]
     model_config = from_table(registry.resolve(kind.config), shape, "model")
     task_config = from_table(registry.resolve(kind.task_config), read.task_table, "task")
+    if is_raw and data is not None and not (resume and (folder / "shards" / _PREPARED).is_file()):
+        from musegen.music.corpus import prepare_corpus
+
+        prepare_corpus(Path(data), folder / "shards", label=style)
     from musegen.core.device import seed_everything
     from musegen.train.loop import run
 
@@ -111,13 +119,21 @@ def train(
     return {"out": str(folder), **asdict(run(task, read.train, folder, resume))}
 
 
-def _shards(data: Path, prepared: Path, resume: bool) -> Path:
-    """Returns a folder of shards as it is, and of MIDI files that of the shards made of them."""
-    if (data / "corpus.json").is_file():
-        return data
-    if not (resume and (prepared / "corpus.json").is_file()):
-        prepare_data(data, prepared)
-    return prepared
+def _style(base: str | None, style: str | None, data: PathLike | None) -> str:
+    """Returns the name of a style to learn: if the base knows it in other letters, as it is written there.
+
+    Raises:
+        InputError: an argument is missing, the base is no Muse, or the name is empty.
+    """
+    for name, value in (("base", base), ("style", style), ("data", data)):
+        if value is None:
+            raise InputError(
+                f"{name} is missing; to fine-tune, a trained model (--from), style and data are all needed"
+            )
+    assert base is not None and style is not None
+    if not plain(style):
+        raise InputError(f"style is {style!r}; allowed are names, such as 'my songs'")
+    return next((known for known in styles_of(base) if plain(known) == plain(style)), style.strip())
 
 
 def export(run: PathLike, out: PathLike) -> dict[str, Any]:

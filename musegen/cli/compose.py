@@ -15,13 +15,16 @@ import typer
 from musegen.cli.arguments import given, names
 from musegen.cli.output import AsJson, print_facts
 from musegen.cli.progress import BarProgress
-from musegen.errors import CopyWarning, InputError, ScoreFileError
+from musegen.errors import CopyWarning, InputError
 
 if TYPE_CHECKING:
     from musegen.midi.score import Score
 
+_SEEN_BARS = 4  # of a prompt, in the picture of what follows it
+
 Out = Annotated[
-    Path, typer.Option("--out", "-o", metavar="OUT.mid", help="File to write; with -n 3: OUT-1.mid to OUT-3.mid.")
+    Path,
+    typer.Option("--out", "-o", metavar="OUT.mid|musicxml", help="File to write; with -n 3: OUT-1.mid to OUT-3.mid."),
 ]
 Composer = Annotated[
     str | None, typer.Option(metavar="NAME", help="In whose style; `musegen composers` lists the names.")
@@ -116,15 +119,13 @@ def output_paths(out: Path, n: int | None) -> list[Path]:
     """Name the files that `-n n -o out` writes, before any work is done for them.
 
     Raises:
-        InputError: `n` is out of range.
-        ScoreFileError: `out` is no name for a MIDI file, or its folder does not exist.
+        InputError: `n` is out of range, or `out` is no name for a score file.
+        ScoreFileError: its folder does not exist, or a folder has the name.
     """
+    from musegen.midi.formats import check_writable
+
     if n is not None and n < 1:
         raise InputError(f"-n must be at least 1, got {n}")
-    if out.suffix.lower() not in (".mid", ".midi"):
-        raise ScoreFileError(out, "the output must end in .mid or .midi")
-    if not out.parent.is_dir():
-        raise ScoreFileError(out, f"the folder {out.parent} does not exist")
     paths = [out]
     if n is not None and n > 1:
         from musegen.api import MAX_PIECES
@@ -133,8 +134,7 @@ def output_paths(out: Path, n: int | None) -> list[Path]:
             raise InputError(f"-n must be at most {MAX_PIECES}, got {n}")
         paths = [out.with_stem(f"{out.stem}-{i}") for i in range(1, n + 1)]
     for path in paths:
-        if path.is_dir():
-            raise ScoreFileError(path, "is a folder")
+        check_writable(path)
     return paths
 
 
@@ -148,9 +148,9 @@ def _write(
 ) -> None:
     """Write the scores that a verb of the API makes, while showing how far it is."""
     if sheet is not None:
-        from musegen.midi.picture.sheet import check_name
+        from musegen.midi.picture.sheet import check_writable
 
-        check_name(sheet)
+        check_writable(sheet)
     n_bars = options.get("bars", inspect.signature(verb).parameters["bars"].default)
     with BarProgress(what, n_bars, len(paths)) as progress, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CopyWarning)
@@ -161,7 +161,8 @@ def _write(
     if sheet is not None:
         from musegen.midi.picture.sheet import sheet as draw
 
-        draw(scores, [path.stem for path in paths], sheet)
+        newest = n_bars + _SEEN_BARS if "prompt" in options else None
+        draw(scores, [path.stem for path in paths], sheet, newest)
     if as_json:
         from musegen import api
 

@@ -93,7 +93,9 @@ def infill(
     seed: Seed = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="auto|NAME", help="Which model; auto takes coconet for chorales.", show_default="auto"),
+        typer.Option(
+            metavar="auto|muse|NAME", help="Which model; auto: coconet for chorales, else muse.", show_default="auto"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -19,14 +19,20 @@ def models(as_json: AsJson = False) -> None:
     print_rows(api.models(), as_json)
 
 
-def composers(as_json: AsJson = False) -> None:
+def composers(
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which model; `musegen models` lists the names.", show_default="muse-small"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the composers and styles that a model was trained on.
 
     Example: musegen composers
     """
     from musegen import api
 
-    print_rows(api.composers(), as_json)
+    print_rows(api.composers(**given(model=model)), as_json)
 
 
 def instruments(as_json: AsJson = False) -> None:

@@ -1,5 +1,6 @@
 """New bars joined to the score that they continue: its own notes stay, and tracks of one class stay apart."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +25,8 @@ from musegen.music.tokenizer import Controls as Header
 from musegen.music.tokenizer import encode
 
 _HEARD_BARS = 16  # the newest bars, in which key and density are heard
-_PEDAL = 64
+_PEDALS = (64, 66, 69)  # sustain, sostenuto, hold 2
+_LOUDNESS = {7: 100, 11: 127}  # volume and expression, and what they are where no controller says
 _CUT_TICKS = 3  # of the grid: a bar that a change of meter cuts short loses less on its way to the grid
 
 
@@ -78,7 +80,7 @@ def completed(asked: Header, score: Score, grid: GridScore, start: int) -> Heade
     named = v.METER_INDEX.get((meter.numerator, meter.denominator), int(grid.meters[-1]))
     return Header(
         style=asked.style,
-        instruments=asked.instruments or grid.instruments,
+        instruments=asked.instruments or _playing(score),
         key=heard.key if asked.key is None else asked.key,
         tempo=v.tempo_level(min(max(bpm, 10.0), 640.0)) if asked.tempo is None else asked.tempo,
         meter=named if asked.meter is None else asked.meter,
@@ -90,8 +92,8 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
     """Returns a score with new bars behind it.
 
     A new note goes to the track of its class, of several to the one whose register is nearest, and else to a new
-    track. Pedals and bent pitches that would go on into the new bars are let go; changes of tempo, meter and key that
-    the score has behind its last bar are left out.
+    track. What the score has behind its last bar for music that is not there is left out: changes of tempo, meter, key
+    and program, controllers and bends.
 
     Args:
         score: what is continued.
@@ -102,7 +104,7 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
     start = next_bar_line(score, grid)
     new = longer.notes[longer.notes[:, ONSET] >= grid.n_ticks] - [grid.n_ticks, 0, 0, 0, 0]
     n_ticks = round((longer.n_ticks - grid.n_ticks) * score.ticks_per_quarter / v.TICKS_PER_QUARTER)
-    tracks = list(score.tracks)
+    tracks = [_let_go(track, start, score.ticks_per_quarter) for track in score.tracks]
     for index in np.unique(new[:, INSTRUMENT]).tolist():
         notes = in_ticks(new[new[:, INSTRUMENT] == index], score, start, n_ticks)
         own = [
@@ -113,12 +115,12 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
         if not own:
             instrument = INSTRUMENTS[index]
             empty = Track(instrument.name, instrument.program, instrument.is_drum, Notes())
-            tracks.append(_longer(empty, notes, start))
+            tracks.append(_longer(empty, notes))
             continue
         registers = np.array([float(score.tracks[place].notes.pitch.mean()) for place in own])
         nearest = np.abs(notes.pitch[:, None] - registers).argmin(axis=1)
         for nth, place in enumerate(own):
-            tracks[place] = _longer(score.tracks[place], notes[nearest == nth], start)
+            tracks[place] = _longer(tracks[place], notes[nearest == nth])
     tempos, meters, keys = score.tempos, score.meters, score.keys
     tempos, meters = tempos[tempos.start_ticks <= start], meters[meters.start_ticks <= start]
     meter = v.METERS[longer.meters[grid.n_bars]]
@@ -179,8 +181,10 @@ class FreeTime:
             new = track.notes[track.notes.start_ticks >= start]
             begins, ends = (self.ticks(ticks) for ticks in (new.start_ticks, new.end_ticks))
             notes = Notes(begins, np.maximum(ends - begins, 1), new.pitch, new.velocity)
-            is_own = place < len(self.score.tracks)
-            tracks.append(_longer(self.score.tracks[place] if is_own else replace(track, notes=Notes()), notes, here))
+            own = replace(track, notes=Notes())
+            if place < len(self.score.tracks):
+                own = _let_go(self.score.tracks[place], here, self.score.ticks_per_quarter)
+            tracks.append(_longer(own, notes))
         return replace(self.score, tracks=tuple(tracks), left_out={})
 
 
@@ -207,6 +211,11 @@ def _newest_program(track: Track) -> int:
     return int(track.programs_of(track.notes.start_ticks[-1:])[0])
 
 
+def _playing(score: Score) -> tuple[int, ...]:
+    """Returns the instrument classes as which the tracks play at their end, ascending."""
+    return tuple(sorted({class_of(_newest_program(t), t.is_drum) for t in score.tracks if len(t.notes)}))
+
+
 def velocity_levels(grid: GridScore) -> tuple[int, int] | None:
     """Returns the lowest and the highest velocity level of a piece; None if it has no notes."""
     levels = grid.notes[:, VELOCITY]
@@ -226,18 +235,53 @@ def in_ticks(rows: np.ndarray, score: Score, start: int, n_ticks: int) -> Notes:
     return Notes(onset + start, np.maximum(end - onset, 1), rows[:, PITCH], velocity)
 
 
-def _longer(track: Track, notes: Notes, start: int) -> Track:
-    """Returns a track with new notes from tick `start` on, free of pedal and pitch wheel."""
-    if not len(notes):
-        return track
-    notes = track.notes.joined(untangled(track.notes, notes, track.is_drum))
-    controls, bends = track.controls, track.pitch_bends
-    pedal = controls[controls.number == _PEDAL]
-    if len(pedal) and pedal[-1].value >= 64:
-        controls = controls.joined(Controls([max(start, pedal[-1].start_ticks)], [_PEDAL], [0]))
+def _longer(track: Track, notes: Notes) -> Track:
+    """Returns a track with new notes."""
+    return (
+        replace(track, notes=track.notes.joined(untangled(track.notes, notes, track.is_drum))) if len(notes) else track
+    )
+
+
+def _let_go(track: Track, start: int, release: int) -> Track:
+    """Returns a track on which notes sound from tick `start` on as those before it.
+
+    Pedals, a bent pitch and a fade-out that would go on are let go. What comes later was for other notes, and is left
+    out: controllers, bends and pressures only behind the first `release` ticks, in which the last notes still end.
+    """
+    end = start + release
+    controls = track.controls[track.controls.start_ticks < end]
+    bends = track.pitch_bends[track.pitch_bends.start_ticks < end]
+    for number, value in _misplaced(controls, track.notes):
+        newest = controls[controls.number == number].start_ticks[-1]
+        controls = controls.joined(Controls([max(start, newest)], [number], [value]))
     if len(bends) and bends[-1].value:
         bends = bends.joined(PitchBends([max(start, bends[-1].start_ticks)], [0]))
-    return replace(track, notes=notes, controls=controls, pitch_bends=bends)
+    programs = track.programs
+    if programs is not None and len(track.notes):
+        programs = programs[programs.start_ticks < start]
+    return replace(
+        track,
+        controls=controls,
+        pitch_bends=bends,
+        programs=programs,
+        pressures=track.pressures[track.pressures.start_ticks < end],
+        key_pressures=track.key_pressures[track.key_pressures.start_ticks < end],
+    )
+
+
+def _misplaced(controls: Controls, notes: Notes) -> Iterator[tuple[int, int]]:
+    """Yields (number, value) of each controller that new notes need otherwise than it is at the end."""
+    for number in _PEDALS:
+        values = controls[controls.number == number].value
+        if len(values) and values[-1] >= 64:
+            yield number, 0
+    for number, usual in _LOUDNESS.items():
+        own = controls[controls.number == number]
+        if len(own) and len(notes):
+            values = np.append(own.value, usual)  # place -1, before the first change, is the last one
+            heard = int(np.median(values[np.searchsorted(own.start_ticks, notes.start_ticks, side="right") - 1]))
+            if 2 * int(own.value[-1]) < heard:
+                yield number, heard
 
 
 def untangled(others: Notes, notes: Notes, is_drum: bool = False) -> Notes:

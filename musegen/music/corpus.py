@@ -155,14 +155,27 @@ def _read_manifest(path: Path) -> dict[str, str]:
 
 
 def prepare_corpus(
-    folder: str | Path, out: str | Path, *, n_workers: int | None = None, console: Console | None = None
+    folder: str | Path,
+    out: str | Path,
+    *,
+    label: str | None = None,
+    n_workers: int | None = None,
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """Turns a folder of MIDI into token shards under `out` and returns a report of what was read, changed and left out.
+
+    Args:
+        folder: where the files are.
+        out: where the shards go.
+        label: of all files; None for their own (`find_files`).
+        n_workers: processes; None for one a core.
+        console: where progress is shown.
 
     Raises:
         DataError: see `find_files`.
     """
     files = find_files(folder)
+    files = files if label is None else dict.fromkeys(files, label)
     (Path(out) / "corpus.json").unlink(missing_ok=True)  # it says nothing of the shards that are to come
     meta = {"vocabulary": v.fingerprint(), "preparation": _PREPARATION}
     shards = prepare(list(files), prepare_file, out, meta=meta, n_workers=n_workers, console=console)

@@ -2,7 +2,7 @@
 
 - Only the instruments asked for play, each within its range, and every one of them enters by the middle.
 - There are exactly as many bars as asked for, the last one is not empty, and no note sounds past the last bar line.
-- No two bars in a row are empty, nor is the first one of a new piece.
+- No two bars in a row are empty, nor is the first one that is new.
 - A meter or tempo that was asked for stays, and no note is softer or louder than asked for.
 - The tokens are in canonical order, so that they are what `tokenizer.encode` would make of the same music.
 """
@@ -33,6 +33,7 @@ class Gap:
         last: the one after the last.
         instruments: whose notes are missing; none for all.
         place: where the grid stands in the piece.
+        played: where the notes of all are missing, who of them has to play.
     """
 
     grid: GridScore
@@ -40,6 +41,7 @@ class Gap:
     last: int
     instruments: tuple[int, ...] = ()
     place: Place = field(default_factory=Place)
+    played: tuple[int, ...] = ()
 
     def preamble(self, header: list[int]) -> np.ndarray:
         """Returns what the model reads before the missing bars: (T, 6), behind the header (`sequences.without`)."""
@@ -89,6 +91,13 @@ class Request:
         """Who may play."""
         return (self.gap and self.gap.instruments) or self.controls.instruments
 
+    @property
+    def entering(self) -> tuple[int, ...]:
+        """Who has to play."""
+        if self.gap and not self.gap.instruments:
+            return self.gap.played
+        return self.playing if self.all_play else ()
+
     def __post_init__(self):
         if self.n_bars is not None and self.n_bars < 1:
             raise InputError(f"bars is {self.n_bars}; allowed are 1 and more")
@@ -121,7 +130,7 @@ class MuseGuide:
         self._preamble = gap.preamble(request.controls.tokens()) if gap else None
         self.last_bar = None if n_bars is None else n_bars - 1
         self.events: list[Bar | GridNote] = []
-        self._silent = set(request.playing if request.all_play else ())  # who has still to enter
+        self._silent = set(request.entering)  # who of them has still to
         usual = _ENDLESS_ENTRY if request.n_bars is None else request.n_bars - 1 if gap else request.n_bars // 2
         self._entry_bar = self.n_prompt_bars + (usual if request.enter_by is None else request.enter_by)
 
@@ -130,7 +139,7 @@ class MuseGuide:
         self._bar_starts: list[int] = []  # where in them each bar begins
         self._bar = -1
         self._bar_is_empty = True
-        self._may_be_empty = bool(prompt is not None or gap)  # this bar, after the one before it
+        self._may_be_empty = bool(gap)  # this bar, after the one before it
         self._last = v.START
         self._last_note = -1  # the newest note at this tick, as a place among the note tokens
         self._ties = 0

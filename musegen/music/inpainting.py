@@ -158,13 +158,12 @@ def _request(
     room = int(_READ_SHARE * context)
     start, end = _window(encode(rest).bar_starts, first, last, room)
     grid = _thinned(rest.bars(start, end), room)
-    gap = Gap(grid, first - start, last - start, what.instruments, Place(start, what.grid.n_bars))
+    place, played = Place(start, what.grid.n_bars), what.grid.bars(first, last).instruments
+    gap = Gap(grid, first - start, last - start, what.instruments, place, played)
     heard = controls_of(encode(what.grid.bars(start, end)).tokens.astype(np.int64), style)
     playing = tuple(sorted({*what.grid.instruments, *what.instruments}))
     controls = replace(heard, instruments=playing, density=heard.density if density is None else density)
-    return Request(
-        controls, last - first, all_play=bool(what.instruments), velocities=velocity_levels(what.grid), gap=gap
-    )
+    return Request(controls, last - first, velocities=velocity_levels(what.grid), gap=gap)
 
 
 def _window(starts: np.ndarray, first: int, last: int, room: int) -> tuple[int, int]:

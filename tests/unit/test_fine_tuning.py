@@ -9,7 +9,7 @@ import pytest
 
 from musegen import api, registry
 from musegen.core.checkpoint import load
-from musegen.errors import CheckpointError, InputError
+from musegen.errors import CheckpointError, InputError, RecipeError
 from musegen.midi.score import Notes, Score, Track
 from musegen.music.muse import MuseConfig
 from musegen.music.tasks import MuseTask, MuseTaskConfig
@@ -45,6 +45,32 @@ def test_a_folder_of_midi_gets_a_name(tiny_muse: str, songs: Path, tmp_path: Pat
     assert [track.name for track in score.tracks] == ["violin"]
 
 
+def test_the_shards_of_a_style_are_measured_before_and_after(
+    tiny_muse: str, songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for n in range(4, 12):  # enough to hold some out
+        notes = Notes(240 * np.arange(64), np.full(64, 240), 50 + (n * np.arange(64) ** 2) % 31, np.full(64, 80))
+        Score(480, (Track("lead", 40, False, notes),)).write(songs / f"{n}.mid")
+    out, models = tmp_path / "run", tmp_path / "models"
+    api.train(None, QUICK, data=songs, base=tiny_muse, style="My  band", out=out)
+    api.export(out, models / "tuned")
+    before = api.evaluate_muse(out / "shards", split="test", model=tiny_muse)
+    monkeypatch.setenv("MUSEGEN_CHECKPOINTS", str(models))
+    after = api.evaluate_muse(out / "shards", split="test", model="tuned")
+    # In other letters it is the style that the base knows.
+    assert registry.checkpoint_config("tuned")["styles"] == ["bach", "saint-saens", "My Band"]
+    for report in (before, after):
+        assert [row["label"] for row in report["labels"]] == ["My Band"] and report["n_pieces"] == 1
+    assert before["labels"][0]["nats_per_token"] != after["labels"][0]["nats_per_token"]
+
+
+def test_resuming_with_another_style_names_what_differs(tiny_muse: str, songs: Path, tmp_path: Path):
+    options = {"overrides": QUICK, "data": songs, "base": tiny_muse, "out": tmp_path / "run"}
+    api.train(None, style="mine", **options)
+    with pytest.raises(RecipeError, match=r"task.styles was \['mine'\] when the run began, got \['yours'\]"):
+        api.train(None, style="yours", resume=True, **options)
+
+
 def test_it_begins_with_the_weights_of_the_base(tiny_muse: str, songs: Path, tmp_path: Path):
     shards, folder = tmp_path / "shards", registry.checkpoint_folder(tiny_muse)
     api.prepare_data(songs, shards)
@@ -68,13 +94,18 @@ def test_a_base_of_another_kind_is_refused(songs: Path, tmp_path: Path):
     ("options", "message"),
     [
         ({}, "recipe is missing; name one, or a model to fine-tune"),
-        ({"base": "muse-small"}, "base, style and data are all needed"),
-        ({"recipe": "muse-small", "style": "mine"}, "base, style and data are all needed"),
+        ({"base": "muse-small"}, "style is missing; to fine-tune"),
+        ({"base": "muse-small", "style": "mine"}, "data is missing; to fine-tune"),
+        ({"recipe": "muse-small", "style": "mine"}, "base is missing; to fine-tune"),
         ({"base": "no-such", "style": "mine", "data": "songs"}, "unknown model 'no-such'"),
+        ({"base": "coconet", "style": "mine", "data": "songs"}, "model is 'coconet', of the family coconet"),
+        ({"base": "muse-small", "style": " ", "data": "songs"}, "style is ' '; allowed are names"),
+        ({"base": "muse-small", "style": "x", "data": "songs", "overrides": ["train.steps=1"]}, "warmup_steps"),
     ],
 )
 def test_what_is_missing_is_named(options: dict, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "songs").mkdir()
-    with pytest.raises(InputError, match=message):
+    with pytest.raises((InputError, RecipeError), match=message):
         api.train(**options)
+    assert [item.name for item in tmp_path.iterdir()] == ["songs"], "nothing is prepared before all is checked"

@@ -1,10 +1,12 @@
 """The verb that fills in: what it takes, which model it picks, and what it refuses."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from musegen import api
+from musegen import api, registry
+from musegen.api import infilling
 from musegen.errors import InputError
 from musegen.midi.score import Notes, Score, Track
 
@@ -26,9 +28,9 @@ def changed(score: Score, found: Score) -> list[int]:
 def test_tracks_are_named_by_number_name_or_instrument(tiny_muse: str, tracks, expected: list[int]):
     score = band()
     found = api.infill(score, bars=(3, 4), tracks=tracks, seed=1, model=tiny_muse)
-    # Of everybody's bars, some may be written empty.
     assert changed(score, found) == expected
     for old, new in zip(score.tracks, found.tracks, strict=True):
+        assert any(3840 <= note.start_ticks < 7680 for note in new.notes)
         outside = [note for note in old.notes if not 3840 <= note.start_ticks < 7680]
         assert set(outside) <= set(new.notes)
 
@@ -64,6 +66,7 @@ def test_of_candidates_the_likeliest_is_kept(tiny_muse: str):
         ({"tracks": "Lead"}, "tracks is 'Lead'; allowed are lists"),
         ({"add": "violin"}, "add is 'violin'; allowed are lists"),
         ({"add": ["kazoo"]}, "unknown instrument 'kazoo'"),
+        ({"add": ["violin", "flute", "Violin"]}, "add names violin twice; allowed is once each"),
         ({"bars": (3, 99)}, "bars is 3-99; allowed are bars from 1 to 8"),
         ({"bars": (1, 2), "passes": 3}, "passes is 3, which muse-tiny does not take"),
         ({"bars": (1, 2), "candidates": 0}, "candidates is 0"),
@@ -73,6 +76,24 @@ def test_of_candidates_the_likeliest_is_kept(tiny_muse: str):
 def test_what_is_refused(tiny_muse: str, options: dict, message: str):
     with pytest.raises(InputError, match=re.escape(message)):
         api.infill(band(), **options, model=tiny_muse)
+
+
+def test_a_name_with_a_comma_is_written_down_as_a_number(tiny_muse: str):
+    lead, *others = band().tracks
+    score = replace(band(), tracks=(replace(lead, name="Lead, high"), *others))
+    found = api.infill(score, bars=(2, 2), tracks=["lead, high"], seed=5, model=tiny_muse)
+    assert " --tracks 1 " in found.texts[-1].text
+    assert found == api.infill(score, bars=(2, 2), tracks=["1"], seed=5, model=tiny_muse)
+
+
+def test_muse_is_the_muse_that_ships_unless_a_model_has_that_name(tiny_muse: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(infilling, "DEFAULT_MODEL", tiny_muse)
+    options = {"bars": (2, 2), "tracks": ["Lead"], "seed": 5}
+    assert api.infill(band(), **options, model="muse") == api.infill(band(), **options, model=tiny_muse)
+    folders = registry.checkpoint_folders()
+    monkeypatch.setattr(registry, "checkpoint_folders", lambda: {**folders, "muse": folders["coconet"]})
+    with pytest.raises(InputError, match="which muse does not take"):
+        api.infill(band(), **options, model="muse")
 
 
 def test_coconet_takes_no_tracks():

@@ -5,31 +5,42 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from musegen.errors import InputError
+from musegen.errors import InputError, ScoreFileError
 from musegen.midi.files import write_atomically
 from musegen.midi.picture.pianoroll import MAX_HEIGHT, WIDTH, draw
+from musegen.midi.picture.roll import lay_out
 from musegen.midi.score import Score
 
 _N_COLUMNS = 2
+_MOST_BARS = 400  # more are not looked at side by side
 
 
-def check_name(path: str | os.PathLike[str]) -> None:
-    """Looks whether a picture can have this name, before any work is done for it.
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Looks whether a picture can be written there, before any work is done for it.
 
     Raises:
-        InputError: it ends otherwise than in .png.
+        InputError: its name ends otherwise than in .png.
+        ScoreFileError: its folder does not exist, or it is a folder.
     """
-    if Path(path).suffix.lower() != ".png":
-        raise InputError(f"a sheet's name must end in .png, got {Path(path).name!r}")
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InputError(f"a sheet's name must end in .png, got {path.name!r}")
+    if not path.parent.is_dir():
+        raise ScoreFileError(path, f"the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise ScoreFileError(path, "is a folder")
 
 
-def sheet(scores: Sequence[Score], titles: Sequence[str], path: str | os.PathLike[str]) -> None:
-    """Draws scores side by side, two in a row.
+def sheet(
+    scores: Sequence[Score], titles: Sequence[str], path: str | os.PathLike[str], newest: int | None = None
+) -> None:
+    """Draws scores side by side, two in a row, each with as many bars as there is room for.
 
     Args:
         scores: at least one.
         titles: a line above each.
         path: a file that ends in .png.
+        newest: how many bars are drawn, the last ones; None for all from the first.
 
     Raises:
         InputError: the path ends otherwise, there is no score, or the picture would be too high.
@@ -37,12 +48,12 @@ def sheet(scores: Sequence[Score], titles: Sequence[str], path: str | os.PathLik
     """
     from PIL import Image
 
-    check_name(path)
+    check_writable(path)
     if not scores:
         raise InputError("scores is empty; allowed are one and more")
+    room = MAX_HEIGHT // -(-len(scores) // _N_COLUMNS)
     rolls = [
-        Image.open(io.BytesIO(draw(score, "png", title=title).data))
-        for score, title in zip(scores, titles, strict=True)
+        Image.open(io.BytesIO(_drawn(score, title, room, newest))) for score, title in zip(scores, titles, strict=True)
     ]
     rows = [rolls[first : first + _N_COLUMNS] for first in range(0, len(rolls), _N_COLUMNS)]
     heights = [max(roll.height for roll in row) for row in rows]
@@ -59,3 +70,15 @@ def sheet(scores: Sequence[Score], titles: Sequence[str], path: str | os.PathLik
     data = io.BytesIO()
     whole.save(data, "png", optimize=True)
     write_atomically(path, data.getvalue())
+
+
+def _drawn(score: Score, title: str, room: int, newest: int | None) -> bytes:
+    """Returns the picture of as many bars, the first or the last ones, as fit into `room` pixels."""
+    n_all = lay_out(score, None, (1, 1)).n_bars
+    n_bars = min(n_all, newest or _MOST_BARS)
+    while True:
+        bars = (1, n_bars) if newest is None else (n_all - n_bars + 1, n_all)
+        picture = draw(score, "png", title=title, bars=bars)
+        if picture.height <= room or n_bars == 1:
+            return picture.data
+        n_bars //= 2

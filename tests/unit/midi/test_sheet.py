@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musegen.errors import InputError
-from musegen.midi.picture.pianoroll import WIDTH, draw
-from musegen.midi.picture.sheet import sheet
+from musegen.errors import InputError, ScoreFileError
+from musegen.midi.picture.pianoroll import MAX_HEIGHT, WIDTH, draw
+from musegen.midi.picture.sheet import check_writable, sheet
 from musegen.midi.score import Notes, Score, Track
 
 
@@ -38,7 +38,25 @@ def test_each_score_has_its_place(tmp_path: Path, n: int, columns: int, rows: in
     assert all((place == 255).all() for place in places[n:])
 
 
+@pytest.mark.parametrize(("newest", "bars"), [(None, (1, 100)), (6, (495, 500))])
+def test_long_scores_are_drawn_in_part(tmp_path: Path, newest: int | None, bars: tuple[int, int]):
+    long, title = score(60, 500), "long"
+    sheet([long] * 12, [title] * 12, tmp_path / "all.png", newest)
+    one = draw(long, "png", title=title, bars=bars)
+    with Image.open(tmp_path / "all.png") as whole:
+        assert whole.height == 6 * one.height <= MAX_HEIGHT
+        pixels = np.asarray(whole.convert("RGB"))
+    (tmp_path / "one.png").write_bytes(one.data)
+    with Image.open(tmp_path / "one.png") as alone:
+        assert (pixels[-one.height :, WIDTH:] == np.asarray(alone.convert("RGB"))).all()
+
+
 def test_what_cannot_be_drawn(tmp_path: Path):
+    for path, message in ((tmp_path / "none" / "all.png", "does not exist"), (tmp_path / "a.png", "is a folder")):
+        (tmp_path / "a.png").mkdir(exist_ok=True)
+        with pytest.raises(ScoreFileError, match=message):
+            check_writable(path)
+    (tmp_path / "a.png").rmdir()
     with pytest.raises(InputError, match=r"must end in \.png, got 'all\.svg'"):
         sheet([score(60)], ["a"], tmp_path / "all.svg")
     with pytest.raises(InputError, match="scores is empty"):

@@ -3,7 +3,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from musegen.midi.instruments import class_of
-from musegen.midi.score import Meters, Notes, Score, Track
+from musegen.midi.score import Controls as Controllers
+from musegen.midi.score import Meters, Notes, PitchBends, Programs, Score, Track
 from musegen.music.continuation import FreeTime, completed, extended, next_bar_line, on_grid, tail
 from musegen.music.grid import DURATION, INSTRUMENT, ONSET, GridScore
 from musegen.music.tokenizer import Controls
@@ -68,6 +69,49 @@ def test_what_is_not_asked_for_is_as_in_the_prompt():
     assert controls == Controls(4, grid.instruments, key, tempo, meter, v.DENSITIES.index("low"))
     asked = Controls(None, (3,), v.key_index("a"), v.tempo_level(60), v.meter_index("4/4"), v.DENSITIES.index("high"))
     assert completed(asked, score, grid, 0) == asked
+
+
+def four_quarters(**more) -> Track:
+    return Track("", 0, False, Notes(480 * np.arange(4), np.full(4, 480), [60, 62, 64, 65], np.full(4, 70)), **more)
+
+
+def continued(*tracks: Track) -> tuple[Track, ...]:
+    """The tracks with a bar behind theirs in which a piano plays middle C."""
+    score = Score(480, tracks)
+    grid = on_grid(score)
+    new = GridScore(np.array([grid.meters[0]]), np.array([grid.tempos[0]]), np.array([[0, 0, 60, 24, 4]]))
+    return extended(score, grid, joined(grid, new), tempo=None).tracks
+
+
+def test_a_fade_out_and_pedals_are_let_go_and_what_is_soft_stays_soft():
+    faded = [(0, 7, 100), (1500, 7, 20), (1600, 7, 0), (0, 11, 60), (1700, 11, 40), (900, 66, 127), (900, 69, 64)]
+    own = Controllers(*zip(*faded, strict=True))
+    pedal = Track("pedal of the same channel", 0, False, Notes(), Controllers([0], [64], [127]))
+    [piano, other] = continued(four_quarters(controls=own), pedal)
+    assert [event for event in piano.controls if event not in list(own)] == [
+        (1920, 66, 0),
+        (1920, 69, 0),
+        (1920, 7, 100),
+    ]
+    assert piano.controls[: len(own)] == own
+    assert list(other.controls) == [(0, 64, 127), (1920, 64, 0)]
+
+
+def test_what_tracks_have_behind_the_last_bar_was_for_other_music():
+    late = Controllers([1900, 2100, 2500], [64, 64, 7], [127, 0, 0])
+    bends, programs = PitchBends([100, 3000], [0, 4000]), Programs([0, 1920], [0, 40])
+    [piano] = continued(four_quarters(controls=late, pitch_bends=bends, programs=programs))
+    assert list(piano.controls) == [(1900, 64, 127), (2100, 64, 0)]
+    assert list(piano.pitch_bends) == [(100, 0)] and list(piano.programs or ()) == [(0, 0)]
+    assert list(piano.notes)[4:] == [(1920, 480, 60, 70)]
+
+
+def test_tracks_go_on_as_what_they_are_at_the_end():
+    changed = four_quarters(programs=Programs([0, 960], [0, 40]))
+    score = Score(480, (changed,))
+    grid = on_grid(score)
+    [violin] = completed(Controls(), score, grid, 1920).instruments
+    assert violin == class_of(40, is_drum=False) and len(grid.instruments) == 2
 
 
 @given(st.from_type(Score), st.from_type(GridScore))

@@ -68,6 +68,7 @@ def check(grid: GridScore, request: Request, first_bar: int):
     assert ((new[:, PITCH] >= low) & (new[:, PITCH] <= high)).all()
     assert (new[:, ONSET] + new[:, DURATION] <= grid.n_ticks).all()
     assert (new[:, ONSET] >= grid.bar_ticks[-2]).any()
+    assert (new[:, ONSET] < grid.bar_ticks[first_bar + 1]).any()
     if request.keep_meter:
         assert (grid.meters[first_bar:] == request.controls.meter).all()
     if request.keep_tempo:
