@@ -223,7 +223,7 @@ def evaluate_ranking(
     *,
     model: str = DEFAULT_MODEL,
     split: str = "valid",
-    n_windows: int = 96,
+    windows: int = 96,
     candidates: int = 8,
     seed: int = 1,
     out: PathLike | None = None,
@@ -235,7 +235,7 @@ def evaluate_ranking(
         data: shards that `prepare_data` made.
         model: a trained Muse.
         split: "train", "valid" or "test": whose windows give the headers, and whose pieces are the real ones.
-        n_windows: how many windows, 2 to 1,000,000.
+        windows: how many windows, 2 to 1,000,000.
         candidates: how many are written for each, 2 to 64.
         seed: of everything drawn, 0 or more.
         out: a folder that keeps what is written, so that it can be gone on with; None for a temporary one.
@@ -257,7 +257,7 @@ def evaluate_ranking(
 
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
-    n_windows, seed = whole("windows", n_windows, 2, _MAX_PIECES), whole("seed", seed, 0, MAX_SEED)
+    n_windows, seed = whole("windows", windows, 2, _MAX_PIECES), whole("seed", seed, 0, MAX_SEED)
     candidates = whole("candidates", candidates, 2, MAX_CANDIDATES)
     styles_of(model)
     corpus, sampling = Corpus(Path(data)), Sampling(DEFAULT_TEMPERATURE, None, DEFAULT_TOP_P)

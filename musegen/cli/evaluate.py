@@ -209,7 +209,7 @@ def ranking(
     """
     from musegen import api
 
-    options = given(split=split, n_windows=windows, candidates=candidates, model=model, seed=seed)
+    options = given(split=split, windows=windows, candidates=candidates, model=model, seed=seed)
     report = api.evaluate_ranking(data, **options, **given(out=out, n_workers=workers))
     if as_json:
         print_facts(report, as_json)

@@ -57,7 +57,7 @@ class Critic(nn.Module):
         """
         share = self.config.dropout
         x = F.gelu(self.expand(F.dropout(hidden.float(), share, self.training)))
-        each = self.head(F.dropout(x, share, self.training))[..., 0]  # (B, T)
+        each = self.head(F.dropout(x, share, self.training))[..., 0].float()  # (B, T)
         return each.masked_fill(~counted, 0.0).sum(1) / counted.sum(1)
 
     def losses(self, hidden: Tensor, counted: Tensor, is_real: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ def batch_of(item: object, shift: float) -> tuple[dict, dict[str, np.ndarray]]:
     rng = np.random.default_rng(int(number))
     lengths = rng.integers(5, 60, size=8)
     is_real = [1, 0] * 4
-    states = [rng.normal(size=(n, 8)) + np.array([shift * real] + 7 * [0]) for n, real in zip(lengths, is_real)]
+    states = [
+        rng.normal(size=(n, 8)) + np.array([shift * real] + 7 * [0]) for n, real in zip(lengths, is_real, strict=True)
+    ]
     pieces = [4 * int(number) + place // 2 for place in range(8)]
     record = {"split": split, "piece": pieces, "is_real": is_real, "n": lengths.tolist()}
     return record, {"hidden": np.concatenate(states).astype(np.float16).ravel()}
