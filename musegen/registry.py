@@ -46,6 +46,12 @@ FAMILIES: dict[str, Family] = {
         task_config="musegen.music.tasks:MuseTaskConfig",
         task="musegen.music.tasks:MuseTask",
     ),
+    "critic": Family(
+        config="musegen.music.critic:CriticConfig",
+        build="musegen.music.critic:Critic",
+        task_config="musegen.music.critic_task:CriticTaskConfig",
+        task="musegen.music.critic_task:CriticTask",
+    ),
     "coconet": Family(
         config="musegen.music.coconet:CoconetConfig",
         build="musegen.music.coconet:Coconet",

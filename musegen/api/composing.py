@@ -13,6 +13,7 @@ import numpy as np
 
 from musegen import registry
 from musegen.api.arguments import drawn_seed, signed, whole
+from musegen.api.choosing import RANKINGS, Choice, OnRanked
 from musegen.api.models import DEFAULT_MODEL, muse, plain, styles_of
 from musegen.errors import CopyWarning, InputError, UnknownNameError
 from musegen.midi.convert import ScoreLike, as_score
@@ -50,8 +51,11 @@ def compose(
     temperature: float = DEFAULT_TEMPERATURE,
     top_p: float = DEFAULT_TOP_P,
     n: int = 1,
+    candidates: int | None = None,
+    rank: str | None = None,
     model: str = DEFAULT_MODEL,
     on_bar: OnBar | None = None,
+    on_ranked: OnRanked | None = None,
 ) -> list[Score]:
     """Composes new pieces.
 
@@ -68,11 +72,16 @@ def compose(
         temperature: above 1 is bolder, below 1 safer; 0 to 5.
         top_p: draw from the likeliest tokens that together have this probability, above 0 to 1.
         n: how many pieces, written side by side, 1 to 64.
+        candidates: how many are written, `n` to 64, of which the best are returned; None for `n`.
+        rank: what is best, and comes first: "critic" for what the model's inner critic finds most like real music,
+            "likelihood" for what the model finds most usual, "none" for the order in which they are drawn. None for
+            `choosing.DEFAULT_RANKING`.
         model: a trained model of `models()`.
         on_bar: called when a bar is finished.
+        on_ranked: called with the ranking and the scores.
 
     Returns:
-        `n` scores. Each carries as a text the command that makes it again.
+        `n` scores, the best one first if they are ranked. Each carries as a text the command that makes it again.
 
     Raises:
         InputError: an argument is not usable; UnknownNameError lists the nearest names.
@@ -83,10 +92,11 @@ def compose(
     """
     from musegen.music.grammar import Request
 
-    order = Order(composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
+    asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
+    order = Order(*asked, candidates, rank)
     every = instruments is not None
     request = Request(completed_by_style(order), order.bars, keep_meter=True, keep_tempo=True, all_play=every)
-    scores = [grid.to_score() for grid in _generate(order, request, on_bar)]
+    scores = [grid.to_score() for grid in _generate(order, request, on_bar, on_ranked)]
     if order.tempo is not None:  # exactly as asked for: the grid has only levels
         scores = [replace(score, tempos=Tempos([0], bpm_to_us_per_quarter([order.tempo]))) for score in scores]
     return [order.signed(score, row, "compose") for row, score in enumerate(scores)]
@@ -107,8 +117,11 @@ def continue_score(
     temperature: float = DEFAULT_TEMPERATURE,
     top_p: float = DEFAULT_TOP_P,
     n: int = 1,
+    candidates: int | None = None,
+    rank: str | None = None,
     model: str = DEFAULT_MODEL,
     on_bar: OnBar | None = None,
+    on_ranked: OnRanked | None = None,
 ) -> list[Score]:
     """Continues a piece from the bar line after its last note. What is not said is as in the prompt.
 
@@ -118,11 +131,12 @@ def continue_score(
         prompt: a score, the path of a score file, or an object of another library; see `midi.convert.as_score`.
         bars: how many new bars, at least 1.
         only_new: return the new bars alone, from tick 0.
-        composer, instruments, key, tempo, meter, density, seed, temperature, top_p, n, model, on_bar: as in `compose`.
+        composer, instruments, key, tempo, meter, density, seed, temperature, top_p, n, candidates, rank, model, on_bar,
+            on_ranked: as in `compose`.
 
     Returns:
-        `n` scores: the prompt's own tracks unchanged, with the new notes in the track of their instrument. Each carries
-        as a text the command that makes it again.
+        `n` scores, the best one first if they are ranked: the prompt's own tracks unchanged, with the new notes in the
+        track of their instrument. Each carries as a text the command that makes it again.
 
     Raises:
         InputError: the prompt has no notes, or an argument is not usable.
@@ -135,7 +149,8 @@ def continue_score(
     from musegen.music.continuation import FreeTime, completed, extended, next_bar_line, on_grid, tail, velocity_levels
     from musegen.music.grammar import Request
 
-    order = Order(composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
+    asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
+    order = Order(*asked, candidates, rank)
     given = as_score(prompt)
     # Without a beat there are no bar lines to keep to, unless a meter or tempo is to set in.
     free = FreeTime.of(given) if given.n_notes and not (has_beat(given) or meter or tempo) else None
@@ -147,7 +162,7 @@ def continue_score(
     controls = completed(order.controls, score, grid, start)
     levels = velocity_levels(grid)
     request = Request(controls, order.bars, keep_meter=True, keep_tempo=True, prompt=grid, velocities=levels)
-    scores = [extended(score, grid, longer, order.tempo) for longer in _generate(order, request, on_bar)]
+    scores = [extended(score, grid, longer, order.tempo) for longer in _generate(order, request, on_bar, on_ranked)]
     if free:
         scores = [free.back(longer, start) for longer in scores]
         start = int(free.ticks(np.array([start]))[0])
@@ -173,6 +188,8 @@ class Order:
     top_p: float = DEFAULT_TOP_P
     n: int = 1
     model: str = DEFAULT_MODEL
+    candidates: int | None = None
+    rank: str | None = None
 
     def __post_init__(self):
         if self.density is not None and self.density not in v.DENSITIES:
@@ -183,7 +200,16 @@ class Order:
             raise InputError(f"top_p is {self.top_p}; allowed are numbers above 0 up to 1")
         object.__setattr__(self, "bars", whole("bars", self.bars, 1, _MAX_BARS))
         object.__setattr__(self, "n", whole("n", self.n, 1, MAX_PIECES))
+        if self.candidates is not None:
+            object.__setattr__(self, "candidates", whole("candidates", self.candidates, self.n, MAX_PIECES))
+        if self.rank is not None and self.rank not in RANKINGS:
+            raise UnknownNameError("rank", self.rank, RANKINGS)
         _ = self.controls, self.drawn_seed
+
+    @property
+    def n_written(self) -> int:
+        """How many pieces are written."""
+        return self.candidates or self.n
 
     @cached_property
     def drawn_seed(self) -> int:
@@ -214,6 +240,8 @@ class Order:
             "--temperature": self.temperature,
             "--top-p": self.top_p,
             "-n": self.n if self.n > 1 else None,
+            "--candidates": self.candidates,
+            "--rank": self.rank,
             "--model": self.model,
         }
         return signed(score, words, given, f" # piece {row + 1} of {self.n}" if self.n > 1 else "")
@@ -265,7 +293,7 @@ def generation_of(order: Order, request: "Request", seed: int) -> "Generation":
     """Returns the generation that writes `n` pieces of one request."""
     from musegen.music.generate import Generation
 
-    return Generation(muse(order.model), [request] * order.n, sampling_of(order), seed)
+    return Generation(muse(order.model), [request] * order.n_written, sampling_of(order), seed)
 
 
 def sampling_of(order: Order) -> "Sampling":
@@ -275,17 +303,19 @@ def sampling_of(order: Order) -> "Sampling":
     return Sampling(order.temperature, None, order.top_p)
 
 
-def _generate(order: Order, request: "Request", on_bar: OnBar | None) -> list[GridScore]:
-    """Writes `n` pieces of one request, prompts included."""
+def _generate(order: Order, request: "Request", on_bar: OnBar | None, on_ranked: OnRanked | None) -> list[GridScore]:
+    """Writes the candidates for one request, prompts included, and returns the best `n`."""
+    choice = Choice(order.model, order.rank, order.n, order.n_written)
     generation = generation_of(order, request, order.drawn_seed)
     for row, event in generation:
         finished = generation.guides[row].bars_written - 1
         if on_bar and isinstance(event, Bar) and finished:
             on_bar(row, finished)
-    for row in range(order.n):
+    for row in range(order.n_written):
         if on_bar:
             on_bar(row, order.bars)
-    grids = generation.grids()
+    first_bar = request.prompt.n_bars if request.prompt is not None else 0
+    grids = choice.of(generation, request.controls, first_bar, on_ranked)
     warn_of_copies([grid.bars(grid.n_bars - order.bars, grid.n_bars) for grid in grids], order.model)
     return grids
 

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from musegen import registry
 from musegen.api.arguments import MAX_CANDIDATES, MAX_PASSES, MAX_SEED, whole
-from musegen.api.composing import Order, completed_by_style, sampling_of
-from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, DEFAULT_ONSETS, coconet, muse, onsets, styles_of
+from musegen.api.composing import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Order, completed_by_style, sampling_of
+from musegen.api.models import (
+    DEFAULT_COCONET,
+    DEFAULT_MODEL,
+    DEFAULT_ONSETS,
+    coconet,
+    critic_folder,
+    muse,
+    onsets,
+    styles_of,
+)
 from musegen.errors import DataError, InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -306,4 +315,73 @@ def evaluate_onsets(
         "split": split,
         "n_pieces": len(measured),
         "figures": onset_metrics.evaluate(predictors, measured, on_progress),
+    }
+
+
+def evaluate_ranking(
+    data: PathLike,
+    *,
+    model: str = DEFAULT_MODEL,
+    split: str = "valid",
+    windows: int = 96,
+    candidates: int = 8,
+    seed: int = 1,
+    out: PathLike | None = None,
+    n_workers: int | None = None,
+) -> dict[str, Any]:
+    """Measures whether what a ranking picks among candidates is nearer to real pieces than a random pick.
+
+    Args:
+        data: shards that `prepare_data` made.
+        model: a trained Muse.
+        split: "train", "valid" or "test": whose windows give the headers, and whose pieces are the real ones.
+        windows: how many windows, 2 to 1,000,000.
+        candidates: how many are written for each, 2 to 64.
+        seed: of everything drawn, 0 or more.
+        out: a folder that keeps what is written, so that it can be gone on with; None for a temporary one.
+        n_workers: processes; None for one a core.
+
+    Returns:
+        What was measured, and as "choices" the rows of `music.rank_metrics.evaluate`.
+
+    Raises:
+        InputError: there is no such split or model, or a number is out of range.
+        DataError: the shards cannot be used.
+        CheckpointError: the model is damaged, or its critic is one of other weights.
+    """
+    import tempfile
+
+    from musegen.core.sampling import Sampling
+    from musegen.music import rank_metrics
+    from musegen.music.corpus import SPLITS, Corpus
+
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    n_windows, seed = whole("windows", windows, 2, _MAX_PIECES), whole("seed", seed, 0, MAX_SEED)
+    candidates = whole("candidates", candidates, 2, MAX_CANDIDATES)
+    styles_of(model)
+    corpus, sampling = Corpus(Path(data)), Sampling(DEFAULT_TEMPERATURE, None, DEFAULT_TOP_P)
+    real, real_labels = rank_metrics.real_pieces(corpus, split)
+    with tempfile.TemporaryDirectory() as temporary:
+        written, labels = rank_metrics.write_candidates(
+            corpus,
+            split,
+            registry.checkpoint_folder(model),
+            critic_folder(model),
+            Path(temporary if out is None else out),
+            sampling=sampling,
+            n_windows=n_windows,
+            n_candidates=candidates,
+            seed=seed,
+            n_workers=n_workers,
+        )
+    choices = {**written.scores, rank_metrics.HISTOGRAMS: rank_metrics.nearness(corpus, written, labels, seed)}
+    return {
+        "model": model,
+        "split": split,
+        "n_windows": n_windows,
+        "candidates": candidates,
+        "n_real": len(real_labels),
+        "seed": seed,
+        "choices": rank_metrics.evaluate(written, choices, rank_metrics.Real(real, real_labels, seed), seed),
     }

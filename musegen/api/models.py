@@ -1,5 +1,6 @@
 """What there is: trained models, the styles that they know, and instruments."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from musegen import registry
@@ -9,6 +10,7 @@ from musegen.music import vocabulary as v
 
 if TYPE_CHECKING:
     from musegen.music.coconet import Coconet
+    from musegen.music.critic import Critic
     from musegen.music.muse import Muse
     from musegen.music.onsets import Onsets
 
@@ -104,6 +106,25 @@ def onsets(name: str) -> "Onsets":
     from musegen.music.onsets import Onsets
 
     return _of_family(name, Onsets, "onsets")
+
+
+def critic_folder(model: str) -> Path | None:
+    """Returns the folder of the critic of a trained Muse, which is named after it; None if there is none."""
+    return registry.checkpoint_folders().get(f"{model}-critic")
+
+
+def critic(model: str) -> "Critic":
+    """Returns the critic of a trained Muse.
+
+    Raises:
+        CheckpointError: there is none, or it was trained on other weights.
+    """
+    from musegen.music.ranking import load_critic
+
+    folder = critic_folder(model)
+    if folder is None:
+        raise CheckpointError(f"model {model} has no critic; train one, or rank by likelihood")
+    return load_critic(folder, muse(model))
 
 
 def _of_family(name: str, kind: type[ModelT], family: str) -> ModelT:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from musegen import registry
-from musegen.api.models import plain, styles_of
+from musegen.api.arguments import MAX_SEED, whole
+from musegen.api.composing import DEFAULT_TEMPERATURE, DEFAULT_TOP_P
+from musegen.api.models import DEFAULT_MODEL, plain, styles_of
 from musegen.errors import InputError
 
 PathLike = str | os.PathLike[str]
@@ -43,6 +45,43 @@ def prepare_chorales(out: PathLike, *, n_workers: int | None = None) -> dict[str
     corpus = prepare(Path(out), n_workers=n_workers)
     left_out = [{"file": Path(failure.item).name, "reason": failure.reason} for failure in corpus.shards.failures]
     return {"out": str(out), "n_chorales": len(corpus), "left_out": left_out}
+
+
+def prepare_excerpts(
+    data: PathLike,
+    out: PathLike,
+    *,
+    model: str = DEFAULT_MODEL,
+    pieces: int = 640,
+    seed: int = 1,
+    n_workers: int | None = None,
+) -> dict[str, Any]:
+    """Makes what a Muse's critic is trained on, excerpts of real music and of its own, and returns a report.
+
+    Args:
+        data: shards that `prepare_data` made.
+        out: the folder. What is already there is not made again.
+        model: a trained Muse.
+        pieces: how many training pieces, and four times as many as held-out ones, 1 to 1,000,000; at most all.
+        seed: of everything drawn, 0 or more.
+        n_workers: processes; None for one a core.
+
+    Raises:
+        InputError: there is no such model, or a number is out of range.
+        DataError: the shards cannot be used.
+        CheckpointError: the model is damaged.
+    """
+    from musegen.core.sampling import Sampling
+    from musegen.music.corpus import Corpus
+    from musegen.music.excerpts import prepare_excerpts as prepare
+
+    pieces, seed = whole("pieces", pieces, 1, 1_000_000), whole("seed", seed, 0, MAX_SEED)
+    styles_of(model)
+    sampling = Sampling(DEFAULT_TEMPERATURE, None, DEFAULT_TOP_P)
+    folder = registry.checkpoint_folder(model)
+    made = prepare(Corpus(Path(data)), folder, Path(out), sampling, pieces, seed, n_workers)
+    n = {split: sum(len(row["n"]) for row in made.records if row["split"] == split) for split in ("train", "valid")}
+    return {"out": str(out), "model": model, "n_excerpts": n, "failures": [asdict(one) for one in made.failures]}
 
 
 def roundtrip(folder: PathLike, *, n_workers: int | None = None) -> dict[str, Any]:

@@ -46,6 +46,14 @@ TopP = Annotated[
 ]
 Sheet = Annotated[Path | None, typer.Option(metavar="ALL.png", help="Draw all of them in one picture, to choose from.")]
 Count = Annotated[int | None, typer.Option("-n", metavar="COUNT", help="How many pieces.", show_default="1")]
+Candidates = Annotated[
+    int | None,
+    typer.Option(metavar="COUNT", help="Write so many, and keep the best; only the COUNT of -n if left out."),
+]
+Rank = Annotated[
+    str | None,
+    typer.Option(metavar="critic|likelihood|none", help="What is best, and comes first; none if left out."),
+]
 Model = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Which model; `musegen models` lists the names.", show_default="muse-small"),
@@ -65,6 +73,8 @@ def compose(
     temperature: Temperature = None,
     top_p: TopP = None,
     n: Count = None,
+    candidates: Candidates = None,
+    rank: Rank = None,
     sheet: Sheet = None,
     model: Model = None,
     as_json: AsJson = False,
@@ -76,6 +86,7 @@ def compose(
     paths = output_paths(out, n)
     options = given(composer=composer, instruments=names(instruments), bars=bars, key=key, tempo=tempo, meter=meter)
     options |= given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
+    options |= given(candidates=candidates, rank=rank)
     from musegen import api
 
     _write(paths, "Composing", api.compose, options, sheet, as_json)
@@ -96,6 +107,8 @@ def continue_(
     temperature: Temperature = None,
     top_p: TopP = None,
     n: Count = None,
+    candidates: Candidates = None,
+    rank: Rank = None,
     sheet: Sheet = None,
     model: Model = None,
     as_json: AsJson = False,
@@ -109,6 +122,7 @@ def continue_(
     paths = output_paths(out, n)
     options = given(composer=composer, instruments=names(instruments), bars=bars, key=key, tempo=tempo, meter=meter)
     options |= given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
+    options |= given(candidates=candidates, rank=rank)
     from musegen import api
 
     options |= {"prompt": prompt, "only_new": only_new}
@@ -152,9 +166,13 @@ def _write(
 
         check_writable(sheet)
     n_bars = options.get("bars", inspect.signature(verb).parameters["bars"].default)
-    with BarProgress(what, n_bars, len(paths)) as progress, warnings.catch_warnings(record=True) as caught:
+    ranked: list[tuple[str, float]] = []
+    n_rows = options.get("candidates", len(paths))
+    with BarProgress(what, n_bars, n_rows) as progress, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CopyWarning)
-        scores = verb(**options, on_bar=progress.update)
+        scores = verb(
+            **options, on_bar=progress.update, on_ranked=lambda by, marks: ranked.extend((by, mark) for mark in marks)
+        )
     copies = [str(warning.message) for warning in caught if issubclass(warning.category, CopyWarning)]
     for path, score in zip(paths, scores, strict=True):
         score.write(path)
@@ -166,11 +184,13 @@ def _write(
     if as_json:
         from musegen import api
 
-        files = [{"path": str(path), **api.info(path)} for path in paths]
+        marks = [{by: mark} for by, mark in ranked] or [{}] * len(paths)
+        files = [{"path": str(path), **mark, **api.info(path)} for path, mark in zip(paths, marks, strict=True)]
         print_facts({"first_bar_seconds": progress.first_bar_seconds, "files": files, "copies": copies}, as_json)
         return
-    for path, score in zip(paths, scores, strict=True):
-        typer.echo(f"{path}: {score.n_notes:,} notes, {score.duration_seconds:.0f} s")
+    words = [f", {by} {mark:.2f}" for by, mark in ranked] or [""] * len(paths)
+    for path, score, word in zip(paths, scores, words, strict=True):
+        typer.echo(f"{path}: {score.n_notes:,} notes, {score.duration_seconds:.0f} s{word}")
     for copy in copies:
         typer.secho(f"musegen: {copy}", fg=typer.colors.YELLOW, err=True)
     if sheet is not None:

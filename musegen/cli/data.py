@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from musegen.cli.arguments import given
 from musegen.cli.output import AsJson, print_facts
 
 app = typer.Typer(no_args_is_help=True)
@@ -54,6 +55,32 @@ def chorales(
     from musegen import api
 
     print_facts(api.prepare_chorales(out, n_workers=workers), as_json)
+
+
+@app.command()
+def critic(
+    shards: Annotated[Path, typer.Option("--data", metavar="DIR", help="Shards from `musegen data prepare`.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the excerpts.")],
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Which muse.", show_default="muse-small")] = None,
+    pieces: Annotated[
+        int | None, typer.Option(metavar="N", help="How many training pieces; a quarter of that held out.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="The same seed does the same.", show_default="1")
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make what a muse's critic is trained on: windows of real pieces, and what the muse writes in their place.
+
+    It can be stopped at any time, and goes on where it stopped.
+
+    Example: musegen data critic --data shards --out excerpts
+    """
+    from musegen import api
+
+    options = given(model=model, pieces=pieces, seed=seed, n_workers=workers)
+    print_facts(api.prepare_excerpts(shards, out, **options), as_json)
 
 
 @app.command()

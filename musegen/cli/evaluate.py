@@ -234,6 +234,51 @@ def _in_percent(row: Mapping[str, Any]) -> dict[str, object]:
     return {**named, "nats": f"{row['nats']:.4f}", **shares, "n_cells": row["n"]}
 
 
+@app.command()
+def ranking(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Shards from `musegen data prepare`.")],
+    split: Annotated[
+        str | None, typer.Option(metavar="valid|test", help="Which of them.", show_default="valid")
+    ] = None,
+    windows: Annotated[
+        int | None, typer.Option(metavar="N", help="How many headers, from held-out windows.", show_default="96")
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(metavar="N", help="How many are written under each.", show_default="8")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Which model.", show_default="muse-small")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="The same seed does the same.", show_default="1")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Keep what is written, to go on if it is stopped.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; one a core if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure whether the piece that a ranking picks is nearer to real music than one picked at random.
+
+    Example: musegen evaluate ranking --data shards
+    """
+    from musegen import api
+
+    options = given(split=split, windows=windows, candidates=candidates, model=model, seed=seed)
+    report = api.evaluate_ranking(data, **options, **given(out=out, n_workers=workers))
+    if as_json:
+        print_facts(report, as_json)
+        return
+    picked = (
+        f"one of {report['candidates']} picked for each of {count(report['n_windows'], 'window')} of {split or 'valid'}"
+    )
+    typer.echo(f"{report['model']}: {picked}, beside {count(report['n_real'], 'real piece')}.")
+    typer.echo("Distances to real pieces: 1 is as near as half of them is to the other half. Gain: how much less.")
+    print_rows([_two_decimals(row) for row in report["choices"]], as_json)
+
+
+def _two_decimals(row: Mapping[str, Any]) -> dict[str, object]:
+    return {name: f"{value:.3f}" if isinstance(value, float) else value for name, value in row.items()}
+
+
 def _readable(row: Mapping[str, Any]) -> dict[str, object]:
     """Returns a row of figures as a person reads it: nats with three decimals, shares in percent."""
     readable: dict[str, object] = {}

@@ -7,6 +7,7 @@ A checkpoint is replaced in one step, because its truth is in one file: whatever
 finds the old one or the new one, and never the tensors of one with the configuration of the other.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -105,6 +106,16 @@ def load_config(folder: str | Path) -> dict[str, Any]:
         CheckpointError: if it is missing or damaged.
     """
     return _read(Path(folder), with_tensors=False).config
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """Returns a hash of weights by name, the same in whatever precision that holds them exactly they were saved."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        exact = tensor.detach().cpu().double() if tensor.is_floating_point() else tensor.detach().cpu()
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(exact.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _read(folder: Path, with_tensors: bool) -> Checkpoint:

@@ -19,11 +19,16 @@ class Generation:
         requests: what each piece is to be.
         sampling: how tokens are drawn.
         seed: the same seed gives the same pieces, 0 or more.
+
+    Attributes:
+        nats: -log p of the tokens that each piece got, among those allowed.
+        n_tokens: how many these are.
     """
 
     def __init__(self, model: Muse, requests: Sequence[Request], sampling: Sampling, seed: int):
         self.guides = [MuseGuide(request, model.config.context) for request in requests]
         self.nats = [0.0] * len(self.guides)
+        self.n_tokens = [0] * len(self.guides)
         self._engine = engine_for(model, len(self.guides))
         self._sampling, self._seed = sampling, seed
 
@@ -33,6 +38,7 @@ class Generation:
         for step in decode(self._engine, self.guides, self._sampling, self._seed):
             for row, (guide, log_probability) in enumerate(zip(self.guides, step.log_probabilities, strict=True)):
                 self.nats[row] -= log_probability or 0.0
+                self.n_tokens[row] += log_probability is not None
                 for event in guide.events[seen[row] :]:
                     yield row, event
                 seen[row] = len(guide.events)

@@ -84,7 +84,7 @@ class MuseTask(Task):
         self.corpus = Corpus(config.data)
         self.sequences = SequenceConfig(config.infill, config.drop_control, config.drop_place, config.transpose)
         self.labels = [config.style] * len(self.corpus) if config.style else self.corpus.labels
-        self.base = None if config.base is None else _base(config.base)
+        self.base = None if config.base is None else muse_checkpoint(config.base)
         known = self.base.config["styles"] if self.base else []
         new = [style for style in sorted(set(self.labels)) if style not in (*known, *config.held_out)]
         if len(known) + len(new) > v.N_STYLES:
@@ -194,8 +194,12 @@ class MuseTask(Task):
         }
 
 
-def _base(folder: Path) -> Checkpoint:
-    """Returns the checkpoint of a Muse with this vocabulary."""
+def muse_checkpoint(folder: Path) -> Checkpoint:
+    """Returns the checkpoint of a Muse.
+
+    Raises:
+        CheckpointError: there is none with this vocabulary.
+    """
     found = load(folder)
     if found.config.get("family") != "muse" or found.config.get("vocabulary") != v.fingerprint():
         raise CheckpointError(f"{folder} is no Muse with this vocabulary")

@@ -55,11 +55,13 @@ COMMANDS = [
     ["data"],
     ["data", "prepare"],
     ["data", "roundtrip"],
+    ["data", "critic"],
     ["evaluate"],
     ["evaluate", "muse"],
     ["evaluate", "coconet"],
     ["evaluate", "chorales"],
     ["evaluate", "onsets"],
+    ["evaluate", "ranking"],
 ]
 
 
@@ -91,6 +93,8 @@ def test_help_repeats_the_defaults_of_the_api():
     verbs = [(commands["compose"], api.compose), (commands["continue"], api.continue_score)]
     verbs += [(evaluate["muse"], api.evaluate_muse), (evaluate["coconet"], api.evaluate_coconet)]
     verbs.append((evaluate["chorales"], api.evaluate_chorales))
+    verbs.append((evaluate["ranking"], api.evaluate_ranking))
+    verbs.append((commands["data"].commands["critic"], api.prepare_excerpts))
     verbs.append((commands["render"], api.render))
     verbs += [
         (commands["harmonize"], api.harmonize),
@@ -223,6 +227,18 @@ def test_compose_writes_as_many_files_as_asked_for(musegen: Run, tmp_path: Path)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["all.png", "x-1.mid", "x-2.mid", "x-3.mid"]
     assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
     assert len({item.read_bytes() for item in tmp_path.iterdir()}) == 4
+
+
+def test_compose_keeps_the_best_of_several_and_says_how_good(musegen: Run, tmp_path: Path):
+    options = ["compose", "--instruments", "piano", "--bars", "2", "--seed", "1", "--candidates", "4"]
+    report = json.loads(musegen(*options, "-n", "2", "--rank", "likelihood", "-o", "x.mid", "--json").stdout)
+    scores = [file["likelihood"] for file in report["files"]]
+    assert [file["path"] for file in report["files"]] == ["x-1.mid", "x-2.mid"]
+    assert 0 > scores[0] > scores[1]
+    done = musegen(*options, "--rank", "likelihood", "-o", "best.mid")
+    assert done.stdout.startswith("best.mid: ") and done.stdout.endswith(f"likelihood {scores[0]:.2f}\n")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["best.mid", "x-1.mid", "x-2.mid"]
+    assert_one_line(musegen(*options, "--rank", "none", "-o", "y.mid"), "candidates", "rank")
 
 
 def test_continue_keeps_the_prompt_as_it_is(musegen: Run, tmp_path: Path, prompt_mid: Path):

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
-ARGUMENTS = {"stream_to_daw": ["stream.mid", "4"]}  # without them it waits for a DAW
+ARGUMENTS = {
+    "stream_to_daw": ["stream.mid", "4"],  # without them it waits for a DAW
+    "learn_fiddle_tunes": ["train.steps=2", "train.warmup_steps=0", "train.decay_steps=0"],  # and here for its training
+}
 
 
 def test_there_are_examples():

@@ -1,0 +1,99 @@
+"""Rankings, and the measure of whether they pick well."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from musegen.core.checkpoint import fingerprint, save
+from musegen.core.sampling import Sampling
+from musegen.errors import CheckpointError
+from musegen.music import vocabulary as v
+from musegen.music.critic import Critic, CriticConfig
+from musegen.music.generate import Generation
+from musegen.music.grammar import Request
+from musegen.music.likeness import QUANTITIES
+from musegen.music.muse import MuseConfig
+from musegen.music.rank_metrics import Candidates, Real, evaluate
+from musegen.music.ranking import best_first, likelihoods, load_critic, verdicts
+from musegen.music.tasks import build_muse
+from musegen.music.tokenizer import Controls
+
+SHAPE = MuseConfig(d_model=32, n_heads=2, n_layers=1, context=256)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return build_muse(SHAPE).eval()
+
+
+def critic_in(folder: Path, muse: str) -> Path:
+    torch.manual_seed(0)
+    shape = CriticConfig(d_model=32, d_hidden=4)
+    critic = Critic(shape)
+    torch.nn.init.normal_(critic.head.weight)
+    save(folder, critic.state_dict(), {"family": "critic", "model": vars(shape), "muse": muse}, torch.float16)
+    return folder
+
+
+def test_the_highest_comes_first_and_ties_keep_their_order():
+    assert best_first([0.5, 2.0, -1.0, 2.0]) == [1, 3, 0, 2]
+
+
+def test_a_critic_of_other_weights_is_refused(tmp_path: Path, model):
+    ours = fingerprint(model.state_dict())
+    assert load_critic(critic_in(tmp_path / "fits", ours), model).config.d_model == 32
+    with pytest.raises(CheckpointError, match=f"other-weights, and not of {ours}"):
+        load_critic(critic_in(tmp_path / "other", "other-weights"), model)
+    save(tmp_path / "muse", model.state_dict(), {"family": "muse"})
+    with pytest.raises(CheckpointError, match="family muse"):
+        load_critic(tmp_path / "muse", model)
+
+
+def test_a_fingerprint_is_of_the_numbers_and_not_of_their_precision(model):
+    halves = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
+    same = {name: t.float() if t.is_floating_point() else t for name, t in halves.items()}
+    assert fingerprint(halves) == fingerprint(same)
+    same["norm.bias"] = same["norm.bias"] + 1e-3
+    assert fingerprint(halves) != fingerprint(same)
+
+
+def test_scores_of_what_is_written(tmp_path: Path, model):
+    controls = Controls(style=0, instruments=(0,), tempo=30, meter=v.METER_INDEX[4, 4])
+    request = Request(controls, 3, keep_meter=True, keep_tempo=True)
+    generation = Generation(model, [request, replace(request, n_bars=5)], Sampling(1.0, 4), 1)
+    for _ in generation:
+        pass
+    assert generation.n_tokens[0] < generation.n_tokens[1]
+    assert likelihoods(generation) == [-n / k for n, k in zip(generation.nats, generation.n_tokens, strict=True)]
+    critic = load_critic(critic_in(tmp_path, fingerprint(model.state_dict())), model)
+    grids = generation.grids()
+    together = verdicts(critic, model, grids, controls)
+    assert together == [verdicts(critic, model, [grid], controls)[0] for grid in grids]
+    assert together[0] != together[1]
+
+
+def test_a_choice_that_knows_what_is_real_gains_and_one_that_does_not_does_not():
+    """Real pieces have all in one bin; of the candidates, one in four has."""
+    rng = np.random.default_rng(0)
+    good = rng.random((60, 4)) < 0.25
+    histograms = {}
+    for name, quantity in QUANTITIES.items():
+        bins = np.where(good, 2, 7)
+        histograms[name] = (np.arange(quantity.n_bins) == bins[..., None]).astype(np.int64)
+    # A few real pieces are otherwise, or two halves of them would not lie apart.
+    place = np.where(np.arange(40) % 10 == rng.integers(10), 3, 2)
+    real = {name: (np.arange(q.n_bins) == place[:, None]).astype(np.int64) for name, q in QUANTITIES.items()}
+    written = Candidates(histograms, np.full((60, 4), 10), np.where(good, 5, 0), {})
+    choices = {"knows": good.astype(float), "chance": rng.random((60, 4)), "errs": -good.astype(float)}
+    rows = {row["choice"]: row for row in evaluate(written, choices, Real(real, ["all"] * 40, 0))}
+    assert list(rows) == ["random", "knows", "chance", "errs"]
+    assert rows["random"]["gain"] is None
+    assert rows["knows"]["gain"] > 5 * rows["knows"]["gain_se"] > 0
+    assert abs(rows["chance"]["gain"]) < 3 * rows["chance"]["gain_se"]
+    assert rows["errs"]["gain"] < -3 * rows["errs"]["gain_se"]
+    assert rows["random"]["returning"] == pytest.approx(good.mean() / 2)
+    assert rows["knows"]["returning"] == pytest.approx(good.any(1).mean() / 2)
