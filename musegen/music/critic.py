@@ -1,9 +1,8 @@
 """MuseNet's inner critic (Payne 2019): is this real music, or what the model wrote?
 
-MuseNet is asked in training "to predict whether a given sample is truly from the dataset or if it is one of the model's
-own past generations", and the answer chooses among samples. Here it is a head of its own on the hidden states of a
-finished Muse, which stays as it is: at each position a small network says what it makes of the music so far, and the
-mean of that is the verdict on the piece.
+MuseNet is trained on the side to tell pieces of its corpus from earlier ones of its own, and what it says of samples
+chooses among them. Here it is a head of its own on the hidden states of a finished Muse, which stays as it is: at each
+position a small network says what it makes of the music so far, and the mean of that is the verdict on the piece.
 """
 
 from dataclasses import dataclass
