@@ -52,7 +52,7 @@ def prepare_excerpts(
     out: PathLike,
     *,
     model: str = DEFAULT_MODEL,
-    pieces: int = 640,
+    pieces: int = 480,
     seed: int = 1,
     n_workers: int | None = None,
 ) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def critic(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the excerpts.")],
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Which muse.", show_default="muse-small")] = None,
     pieces: Annotated[
-        int | None, typer.Option(metavar="N", help="How many training pieces; a quarter of that held out.")
+        int | None,
+        typer.Option(metavar="N", help="Of train; a quarter as many of valid.", show_default="480"),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="The same seed does the same.", show_default="1")

@@ -33,12 +33,13 @@ from musegen.music.reference import N_BARS, windows
 from musegen.music.sequences import sequence
 from musegen.music.tasks import build_muse, muse_checkpoint
 from musegen.music.tokenizer import Controls, encode
+from musegen.train.recipe import from_table
 from musegen.train.shards import Item, Record, Shards, prepare
 
 _SHARES = {"train": 1.0, "valid": 0.25}  # of the pieces asked for
 _LEAD_IN = 4  # bars before those that are judged
 _ENDING = 2  # bars at the end of what is written
-_PIECES_A_BATCH = 12  # of which about eight have windows that Muse may write
+_PIECES_A_BATCH = 10  # of which six or seven have windows that Muse may write
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,6 @@ def load_muse(folder: Path) -> tuple[Muse, list[str]]:
         CheckpointError: there is none with this vocabulary.
     """
     checkpoint = muse_checkpoint(folder)
-    model = build_muse(MuseConfig(**checkpoint.config["model"]))
+    model = build_muse(from_table(MuseConfig, checkpoint.config["model"], "model"))
     checkpoint.restore(model)
     return model.eval().requires_grad_(False), list(checkpoint.config["styles"])

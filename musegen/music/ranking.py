@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 
 from musegen.core.checkpoint import fingerprint, load
-from musegen.errors import CheckpointError
+from musegen.errors import CheckpointError, RecipeError
 from musegen.music.critic import Critic, CriticConfig
 from musegen.music.excerpts import hidden_states
 from musegen.music.generate import Generation
 from musegen.music.grid import GridScore
 from musegen.music.muse import Muse
 from musegen.music.tokenizer import Controls
+from musegen.train.recipe import from_table
 
 
 def load_critic(folder: Path, model: Muse) -> Critic:
@@ -34,7 +35,10 @@ def load_critic(folder: Path, model: Muse) -> Critic:
     theirs, ours = checkpoint.config.get("muse"), fingerprint(model.state_dict())
     if theirs != ours:
         raise CheckpointError(f"{folder} is a critic of the weights {theirs}, and not of {ours}; train it again")
-    critic = Critic(CriticConfig(**checkpoint.config["model"]))
+    try:
+        critic = Critic(from_table(CriticConfig, checkpoint.config.get("model", {}), "model"))
+    except RecipeError as error:  # of whoever wrote the checkpoint
+        raise CheckpointError(f"{folder}: {error}") from None
     checkpoint.restore(critic)
     return critic.eval().requires_grad_(False)
 

@@ -99,10 +99,14 @@ def test_what_cannot_be_chosen_is_refused(compose: Verb):
 
 
 def test_the_help_names_the_default_ranking():
-    from musegen.cli import compose
+    import typer
 
-    option = compose.Rank.__metadata__[0]
-    assert f"{choosing.DEFAULT_RANKING} if left out" in option.help
+    from musegen.cli.main import app
+
+    commands = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+    for name in ("compose", "continue"):
+        [option] = [option for option in commands[name].params if option.name == "rank"]
+        assert f"{choosing.DEFAULT_RANKING} if left out" in option.help
 
 
 def test_no_ranking_is_a_checkpoint_of_a_muse(tiny_muse: str, critic: Callable):

@@ -51,6 +51,9 @@ def test_a_critic_of_other_weights_is_refused(tmp_path: Path, model):
     save(tmp_path / "muse", model.state_dict(), {"family": "muse"})
     with pytest.raises(CheckpointError, match="family muse"):
         load_critic(tmp_path / "muse", model)
+    save(tmp_path / "strange", {}, {"family": "critic", "muse": ours, "model": {"width": 3}})
+    with pytest.raises(CheckpointError, match="width"):
+        load_critic(tmp_path / "strange", model)
 
 
 def test_a_fingerprint_is_of_the_numbers_and_not_of_their_precision(model):
