@@ -45,8 +45,9 @@ def compare(
 
     Returns:
         What was measured; `attention`, for each pattern and length the seconds of a forward and backward pass, how far
-        it raises the memory of a process, and the milliseconds of a step that appends the last position; and
-        `exponents`, the powers of the length with which these grow, where there are two lengths or more.
+        it raises the memory of a process, the milliseconds of a step that appends the last position, and the memory
+        that decoding takes, its cache; and `exponents`, the powers of the length with which these grow, where there are
+        two lengths or more.
 
     Raises:
         InputError: there is no such pattern, or a number is out of range.
@@ -64,13 +65,15 @@ def compare(
     for name in names:
         for done, length in enumerate(lengths):
             tell(name, done, len(lengths))
+            step_seconds, cache_mib = _step(name, length)
             rows.append(
                 {
                     "pattern": name,
                     "positions": length,
                     "seconds": _pass_seconds(name, length, turns),
                     "peak_mib": rise_of_child("musegen.bench.attention", name, str(length)),
-                    "step_ms": 1000 * _step_seconds(name, length),
+                    "step_ms": 1000 * step_seconds,
+                    "cache_mib": cache_mib,
                 }
             )
         tell(name, len(lengths), len(lengths))
@@ -85,7 +88,7 @@ def compare(
 def _exponents(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     own = [row for row in rows if row["pattern"] == name]
     found: dict[str, Any] = {"pattern": name}
-    for key in ("seconds", "peak_mib", "step_ms"):
+    for key in ("seconds", "peak_mib", "step_ms", "cache_mib"):
         known = [(row["positions"], row[key]) for row in own if row[key]]
         found[key] = exponent(*zip(*known, strict=True)) if len(known) > 1 else None
     return found
@@ -112,16 +115,16 @@ def _pass_seconds(name: str, n_positions: int, turns: int) -> float:
     return statistics.median(taken)
 
 
-def _step_seconds(name: str, n_positions: int) -> float:
-    """Returns the seconds of a step at the last position, of one row: a step may be repeated."""
+def _step(name: str, n_positions: int) -> tuple[float, float]:
+    """Returns the seconds of a step at the last position, of one row, and the MiB of its cache."""
     layer, taken = _layer(name, n_positions).eval(), []
     with torch.inference_mode():
         cache, x = layer.init_cache(1), torch.randn(1, 1, _D_MODEL)
-        for _ in range(_N_STEPS):
+        for _ in range(_N_STEPS):  # a step may be repeated
             started = time.perf_counter()
             layer.step(x, cache, torch.tensor([n_positions - 1]))
             taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+    return statistics.median(taken), sum(kept.nbytes for kept in (*cache.keys, *cache.values)) / (1 << 20)
 
 
 def main() -> None:

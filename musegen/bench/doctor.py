@@ -144,6 +144,16 @@ def _compiled() -> Check:
     return Check("compiled reader", False, "no", advice)
 
 
+def _compiled_steps() -> Check:
+    """Whether Muse's steps were compiled; without, it is decoded in NumPy."""
+    from musegen.music.compiled import library
+
+    if library():
+        return Check("compiled decoding", True, "yes")
+    advice = "muse writes slowly: install a wheel, or a C compiler and then pip install musegen"
+    return Check("compiled decoding", False, "no", advice)
+
+
 def _package(name: str, command: str, what_for: str) -> Check:
     if importlib.util.find_spec(name) is None:
         return Check(name, False, f"not installed; {what_for}", command)
@@ -289,6 +299,7 @@ def _scale(seconds: int) -> Score:
 
 _CORE: tuple[Probe, ...] = (_python, _torch, _models, _midi_files)
 _PROBES: tuple[Probe, ...] = (
-    *_CORE, _gpu, _compiled, _music21, _verovio, _musescore, _fluidsynth, _sound_font, _sound_device, _midi_ports
+    *_CORE, _gpu, _compiled, _compiled_steps, _music21, _verovio, _musescore, _fluidsynth, _sound_font, _sound_device,
+    _midi_ports,
 )  # fmt: skip
 _MEASURES: tuple[Probe, ...] = (_composing, _rendering_by_fluidsynth, _rendering_by_tones)

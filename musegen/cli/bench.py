@@ -179,7 +179,10 @@ def attention(
     options = given(positions=positions or None, turns=turns)
     with StageProgress("lengths") as progress:
         report = compare(**options, patterns=pattern, on_progress=progress.update)
-    tables = {"attention": "A pass forward and backward, and a step", "exponents": "Powers of the length"}
+    tables = {
+        "attention": "A pass forward and backward, a step, and the memory of its cache",
+        "exponents": "Powers of the length",
+    }
     _print_report(report, tables, as_json)
 
 

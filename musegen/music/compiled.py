@@ -2,12 +2,14 @@
 
 import ctypes
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from musegen.core.sparsity import Dense
@@ -20,6 +22,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 """How the matrices are kept, in the order of `step.c`. The cache is float32 beside float32, bfloat16 beside less."""
 
 _LANES = 16
+_SHARE = 4  # rows: with fewer, a thread costs more than it does
 _BUILDS = {"AVX512": "avx512", "AVX2": "avx2"}  # by what torch calls the processor
 
 
@@ -35,7 +38,8 @@ def library(capability: str | None = None) -> ctypes.CDLL | None:
         loaded = ctypes.CDLL(str(Path(__file__).with_name(f"step-{build}.so")))
     except OSError:
         return None
-    loaded.muse_step.argtypes = [ctypes.c_void_p] * 3
+    pointer = ctypes.c_void_p
+    loaded.muse_step.argtypes = [pointer, ctypes.c_int64, pointer, pointer, pointer]
     loaded.muse_step.restype = None
     return loaded
 
@@ -51,6 +55,8 @@ def can_compile(model: Muse) -> bool:
 
 class CompiledEngine:
     """Decoding in C: an `Engine` of `core.decode`. Prompts are read by torch, in float32.
+
+    Many rows are shared out among threads, which changes none of them.
 
     Args:
         model: in eval mode; see `can_compile`.
@@ -77,8 +83,9 @@ class CompiledEngine:
         self._values = [torch.zeros(*lanes, config.context, d_head, dtype=dtype) for _ in self._blocks]
         self._logits = torch.empty(n_rows, len(model.head.weight))
         self._memory = _Memory(PRECISIONS.index(precision))
-        self._described = self._describe(n_rows, dtype)
-        self._x = self._memory.kept[self._described.x].numpy()
+        n_shares = max(1, min(torch.get_num_threads(), n_rows // _SHARE))
+        self._shares = self._describe(n_rows, n_shares, dtype)
+        self._threads = ThreadPoolExecutor(n_shares - 1) if n_shares > 1 else None
         loaded = library()
         assert loaded is not None
         self._step = loaded.muse_step
@@ -104,29 +111,44 @@ class CompiledEngine:
 
     def step(self, inputs: Tensor, active: Tensor) -> Tensor:
         """Appends one input (B, 1 + K) to rows that are `active` (B,); returns the logits (B, V) of what follows."""
-        tokens = inputs.numpy()
+        [rows] = np.nonzero(active.numpy())
+        tokens = inputs.numpy()[rows]
         parts = np.concatenate([self._factors[tokens[:, 0]], tokens[:, 1:] + self._firsts], axis=1)
-        np.sum(self._embed[parts], axis=1, out=self._x)
-        positions = np.where(active.numpy(), self.positions, -1)
-        self._step(ctypes.addressof(self._described), positions.ctypes.data, self._logits.data_ptr())
+        x = self._embed[parts].sum(1)
+        n_shares = max(1, min(len(self._shares), len(rows) // _SHARE))
+        shares = [(share, rows[i::n_shares], x[i::n_shares]) for i, share in enumerate(self._shares[:n_shares])]
+        beside = [self._threads.submit(self._step_share, *share) for share in shares[1:]] if self._threads else []
+        self._step_share(*shares[0])
+        for share in beside:
+            share.result()
         self.positions += active.numpy()
         return self._logits
 
-    def _describe(self, n_rows: int, dtype: torch.dtype) -> "_Model":
+    def _step_share(self, share: "_Model", rows: NDArray[np.int64], x: NDArray[np.float32]) -> None:
+        """Steps some rows: C lets go of Python meanwhile."""
+        self._memory.kept[share.x].numpy()[: len(rows)] = x
+        rows = np.ascontiguousarray(rows)
+        made = np.empty((len(rows), self._logits.shape[1]), dtype=np.float32)
+        where = (rows.ctypes.data, self.positions.ctypes.data, made.ctypes.data)
+        self._step(ctypes.addressof(share), len(rows), *where)
+        self._logits.numpy()[rows] = made
+
+    def _describe(self, n_rows: int, n_shares: int, dtype: torch.dtype) -> "list[_Model]":
+        """Returns the model as C sees it, with buffers of its own for each share of the rows."""
         model, config, memory = self.model, self.model.config, self._memory
         n_hidden = self._blocks[0].mlp.expand.out_features
         layers = [memory.layer(*parts) for parts in zip(self._blocks, self._keys, self._values, strict=True)]
         rotary = self._blocks[0].attention.rotary
         width = config.d_model
         memory.layers = (_Layer * len(layers))(*layers)
-        sizes = [width, width, 3 * width, width, n_hidden]
-        buffers = [memory.of(torch.empty(n_rows, size)) for size in sizes]
-        return _Model(
-            n_rows, width, n_hidden, config.n_heads, config.context, config.n_layers,
+        fixed = (
+            width, n_hidden, config.n_heads, config.context, config.n_layers,
             memory.kind, 0 if dtype == torch.float32 else 1, self._blocks[0].mlp.activation == "gelu",
             ctypes.addressof(memory.layers), memory.norm(model.norm), memory.matrix(model.head),
-            memory.of(rotary.cos), memory.of(rotary.sin), *buffers, memory.of(torch.empty(config.context)),
+            memory.of(rotary.cos), memory.of(rotary.sin),
         )  # fmt: skip
+        sizes = [(n_rows, size) for size in (width, width, 3 * width, width, n_hidden)] + [(1, config.context)]
+        return [_Model(*fixed, *(memory.of(torch.empty(size)) for size in sizes)) for _ in range(n_shares)]
 
 
 class _Memory:
@@ -184,7 +206,7 @@ class _Layer(ctypes.Structure):
     ]
 
 
-_COUNTS = ("n_rows", "width", "n_hidden", "n_heads", "context", "n_layers")
+_COUNTS = ("width", "n_hidden", "n_heads", "context", "n_layers")
 _KINDS = ("kind", "cache_kind", "is_gelu")
 _BUFFERS = ("cos", "sin", "x", "normed", "qkv", "attended", "hidden", "scores")
 

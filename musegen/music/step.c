@@ -1,9 +1,9 @@
 /* One step of Muse's blocks and head (`core.transformer.Block.step`), for `compiled.py`, which describes the structs.
  *
  * Every number is summed in one order, however many rows there are: what a row becomes does not depend on the rows
- * beside it. Vectors are GCC's and Clang's; the compiler makes of them what the processor has. There is one thread:
- * threads would have to wait for each other thirty times a step, which is for milliseconds where others use the
- * processors too.
+ * beside it. Vectors are GCC's and Clang's; the compiler makes of them what the processor has. A step has one thread:
+ * threads that share a row would have to wait for each other thirty times a step, and that is milliseconds where others
+ * use the processors too. Rows can be shared out among steps that run at the same time.
  *
  * Shapes: B rows, C width, H heads, D of a head, T positions, N outputs. C and D are multiples of 16.
  */
@@ -45,7 +45,7 @@ typedef struct {
 } layer;
 
 typedef struct {
-    int64_t n_rows, width, n_hidden, n_heads, context, n_layers;
+    int64_t width, n_hidden, n_heads, context, n_layers;
     int64_t kind, cache_kind, is_gelu;
     const layer *layers;
     norm last;
@@ -178,16 +178,16 @@ INLINE void multiply_as(enum kind kind, const matrix *m, const float *x, float *
         for (int64_t i = 0; i < n_rows * m->n; i += LANES) *(floats *)(out + i) = gelu(load(FLOAT32, out, i));
 }
 
-static void multiply(const model *m, const matrix *by, const float *x, float *out, enum how how) {
-    if (m->kind == FLOAT32) multiply_as(FLOAT32, by, x, out, m->n_rows, how);
-    else if (m->kind == BFLOAT16) multiply_as(BFLOAT16, by, x, out, m->n_rows, how);
-    else multiply_as(INT8, by, x, out, m->n_rows, how);
+static void multiply(const model *m, const matrix *by, const float *x, float *out, int64_t n_rows, enum how how) {
+    if (m->kind == FLOAT32) multiply_as(FLOAT32, by, x, out, n_rows, how);
+    else if (m->kind == BFLOAT16) multiply_as(BFLOAT16, by, x, out, n_rows, how);
+    else multiply_as(INT8, by, x, out, n_rows, how);
 }
 
 /* Layer normalisation (Ba et al. 2016) of all rows. */
-static const float *normalise(const model *m, const norm *by) {
+static const float *normalise(const model *m, const norm *by, int64_t n_rows) {
     float *out = m->normed;
-    for (int64_t row = 0; row < m->n_rows; row++) {
+    for (int64_t row = 0; row < n_rows; row++) {
         const float *x = m->x + row * m->width;
         floats total = {0}, squares = {0};
         for (int64_t i = 0; i < m->width; i += LANES) total += load(FLOAT32, x, i);
@@ -245,9 +245,9 @@ INLINE void gather(enum kind kind, const float *weights, const void *values, int
     for (int part = 0; part < n_parts; part++) *(floats *)(out + first + part * LANES) = made[part];
 }
 
-/* One head of one row. */
-INLINE void attend_as(enum kind kind, const model *m, const layer *by, int64_t row, int64_t head, int64_t position) {
-    int64_t d = m->width / m->n_heads, lane = row * m->n_heads + head;
+/* One head of one row, whose keys and values are in that lane of the cache. */
+INLINE void attend_as(enum kind kind, const model *m, const layer *by, int64_t row, int64_t head, int64_t lane, int64_t position) {
+    int64_t d = m->width / m->n_heads;
     float *scores = m->scores, *query = m->qkv + row * 3 * m->width + head * d, *key = query + m->width, *value = key + m->width;
     size_t size = kind == FLOAT32 ? 4 : 2;
     void *keys = (char *)by->keys + lane * m->context * d * size, *values = (char *)by->values + lane * m->context * d * size;
@@ -282,23 +282,24 @@ INLINE void attend_as(enum kind kind, const model *m, const layer *by, int64_t r
     for (int64_t i = 0; i < d; i++) out[i] *= scale;
 }
 
-static void attend(const model *m, const layer *by, const int64_t *positions) {
-    for (int64_t row = 0; row < m->n_rows; row++)
-        for (int64_t head = 0; head < m->n_heads; head++)
-            if (positions[row] < 0) break; /* this row rests */
-            else if (m->cache_kind == FLOAT32) attend_as(FLOAT32, m, by, row, head, positions[row]);
-            else attend_as(BFLOAT16, m, by, row, head, positions[row]);
+static void attend(const model *m, const layer *by, int64_t n_rows, const int64_t *rows, const int64_t *positions) {
+    for (int64_t row = 0; row < n_rows; row++)
+        for (int64_t head = 0; head < m->n_heads; head++) {
+            int64_t lane = rows[row] * m->n_heads + head, position = positions[rows[row]];
+            if (m->cache_kind == FLOAT32) attend_as(FLOAT32, m, by, row, head, lane, position);
+            else attend_as(BFLOAT16, m, by, row, head, lane, position);
+        }
 }
 
-/* x (B, C) of the model, at positions (B,), to logits (B, V). Rows whose position is negative stay as they are. */
-void muse_step(const model *m, const int64_t *positions, float *logits) {
+/* x (B, C) of the model, of these rows (B,) of the cache at the positions that all of them have, to logits (B, V). */
+void muse_step(const model *m, int64_t n, const int64_t *rows, const int64_t *positions, float *logits) {
     for (int64_t i = 0; i < m->n_layers; i++) {
         const layer *by = m->layers + i;
-        multiply(m, &by->in, normalise(m, &by->before_attention), m->qkv, SET);
-        attend(m, by, positions);
-        multiply(m, &by->out, m->attended, m->x, ADD);
-        multiply(m, &by->expand, normalise(m, &by->before_mlp), m->hidden, m->is_gelu ? GELU : RELU2);
-        multiply(m, &by->contract, m->hidden, m->x, ADD);
+        multiply(m, &by->in, normalise(m, &by->before_attention, n), m->qkv, n, SET);
+        attend(m, by, n, rows, positions);
+        multiply(m, &by->out, m->attended, m->x, n, ADD);
+        multiply(m, &by->expand, normalise(m, &by->before_mlp, n), m->hidden, n, m->is_gelu ? GELU : RELU2);
+        multiply(m, &by->contract, m->hidden, m->x, n, ADD);
     }
-    multiply(m, &m->head, normalise(m, &m->last), logits, SET);
+    multiply(m, &m->head, normalise(m, &m->last, n), logits, n, SET);
 }

@@ -1,6 +1,7 @@
 """The main job from an installed wheel, outside the checkout."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -35,6 +36,13 @@ def test_wheel_holds_the_package_and_its_data_and_nothing_else(wheel: Path, root
     assert {name.split("/")[0].split("-")[0] for name in names} == {"musegen"}
     assert not [name for name in names if name.endswith((".mid", ".npz", ".pyc", ".tmp"))]
     assert wheel.stat().st_size < 60e6
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="there is no compiler")
+def test_wheel_holds_what_a_compiler_makes(wheel: Path):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(name.startswith("musegen/midi/smf/scan.") and name.endswith(".so") for name in names)
+    assert any(name.startswith("musegen/music/step-") and name.endswith(".so") for name in names)
 
 
 @pytest.mark.slow

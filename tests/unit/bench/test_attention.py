@@ -15,16 +15,27 @@ def test_the_comparison_is_plain():
     assert [(row["pattern"], row["positions"]) for row in report["attention"]] == [("fixed", 128), ("fixed", 256)]
     assert all(row["seconds"] > 0 and row["step_ms"] > 0 for row in report["attention"])
     assert [row["pattern"] for row in report["exponents"]] == ["fixed"]
+    # Two of the four heads see a block of 128, two the last 16 of each block and two more, by 64 numbers twice.
+    assert [row["cache_mib"] * (1 << 20) / (2 * 4 * 2 * 64) for row in report["attention"]] == [128 + 18, 128 + 34]
     assert told == [("fixed", 0, 2), ("fixed", 1, 2), ("fixed", 2, 2)]
 
 
 def test_exponents_are_those_of_the_rows():
     rows = [
-        {"pattern": "dense", "positions": n, "seconds": n**2 / 1e6, "peak_mib": n**1.5, "step_ms": 3.0 * n}
+        {
+            "pattern": "dense",
+            "positions": n,
+            "seconds": n**2 / 1e6,
+            "peak_mib": n**1.5,
+            "step_ms": 3.0 * n,
+            "cache_mib": n**0.5,
+        }
         for n in (100, 200, 400)
     ]
     found = bench._exponents("dense", rows)
-    assert (found["seconds"], found["peak_mib"], found["step_ms"]) == pytest.approx((2, 1.5, 1))
+    assert (found["seconds"], found["peak_mib"], found["step_ms"], found["cache_mib"]) == pytest.approx(
+        (2, 1.5, 1, 0.5)
+    )
 
 
 @pytest.mark.parametrize(

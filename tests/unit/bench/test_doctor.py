@@ -32,8 +32,8 @@ def no_children(monkeypatch):
 def test_what_is_found(tiny_muse, no_children):
     checks = by_name()
     assert list(checks) == [
-        "python", "torch", "models", "midi files", "gpu", "compiled reader", "music21", "verovio", "musescore",
-        "fluidsynth", "sound font", "sound device", "midi ports",
+        "python", "torch", "models", "midi files", "gpu", "compiled reader", "compiled decoding", "music21", "verovio",
+        "musescore", "fluidsynth", "sound font", "sound device", "midi ports",
     ]  # fmt: skip
     assert [check.name for check in checks.values() if check.is_core] == ["python", "torch", "models", "midi files"]
     assert all(checks[name].ok for name in ("python", "torch", "models", "midi files", "music21"))

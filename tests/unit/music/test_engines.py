@@ -110,7 +110,11 @@ def test_fewer_bits_come_near(kind: Callable[[Muse, int], Engine], least: float,
 
 @is_compiled
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_compiled_row_is_the_same_to_the_bit_whatever_is_beside_it(precision: compiled.Precision):
+def test_a_compiled_row_is_the_same_to_the_bit_whatever_is_beside_it(
+    precision: compiled.Precision, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(compiled, "_SHARE", 2)
     model, inputs = tiny(**NEWER), some_inputs(6, 40)
     many, alone = CompiledEngine(model, 6, precision), CompiledEngine(model, 1, precision)
     with torch.inference_mode():
