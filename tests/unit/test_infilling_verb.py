@@ -8,7 +8,7 @@ import pytest
 from musegen import api, registry
 from musegen.api import infilling
 from musegen.errors import InputError
-from musegen.midi.score import Notes, Score, Track
+from musegen.midi.score import Notes, Score, Text, Track
 
 
 def band() -> Score:
@@ -37,7 +37,7 @@ def test_tracks_are_named_by_number_name_or_instrument(tiny_muse: str, tracks, e
 
 @pytest.mark.parametrize("tracks", [None, ["piano"]])
 def test_tracks_of_texts_stay_so(tiny_muse: str, tracks):
-    words = [Track("Copyright", 0, False, Notes(), texts=((0, "by me"),)) for _ in range(9)]
+    words = [Track("Copyright", 0, False, Notes(), texts=(Text(0, "by me"),)) for _ in range(9)]
     score = replace(band(), tracks=(*words, *band().tracks))
     for seed in range(3):
         found = api.infill(score, bars=(2, 5), tracks=tracks, seed=seed, model=tiny_muse)
