@@ -209,7 +209,9 @@ def _places(music: Score, wanted: str | int) -> list[int]:
         index = instrument_index(text)
     except InputError:
         return []
-    return [place for place, track in enumerate(music.tracks) if class_of(track.program, track.is_drum) == index]
+    of_class = [place for place, track in enumerate(music.tracks) if class_of(track.program, track.is_drum) == index]
+    # A track of texts says nothing of an instrument, and passes for a piano.
+    return [place for place in of_class if len(music.tracks[place].notes)] or of_class
 
 
 def _written(music: Score, tracks: Sequence[str | int]) -> str:

@@ -29,12 +29,12 @@ def bar_span(text: str | None) -> tuple[int, int] | None:
     """Returns "9-24" as (9, 24), and "9" as (9, 9).
 
     Raises:
-        InputError: it is neither.
+        InputError: it is neither, or there are no such bars in any score.
     """
     if text is None:
         return None
     first, dash, last = (part.strip() for part in text.partition("-"))
     last = last if dash else first
-    if not (first.isdecimal() and last.isdecimal()):
-        raise InputError(f"--bars must be FIRST-LAST, such as 9-24, or one bar, got {text!r}")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise InputError(f"--bars must be FIRST-LAST, counted from 1, such as 9-24, or one bar, got {text!r}")
     return int(first), int(last)

@@ -15,11 +15,12 @@ import typer
 from musegen.cli.arguments import given, names
 from musegen.cli.output import AsJson, print_facts
 from musegen.cli.progress import BarProgress
-from musegen.errors import CopyWarning, InputError
+from musegen.errors import CopyWarning, InputError, ScoreFileError
 
 if TYPE_CHECKING:
     from musegen.midi.score import Score
 
+_ENDINGS = (".mid", ".midi", ".musicxml", ".xml", ".mxl")  # known here, so that a typing error loads nothing
 _SEEN_BARS = 4  # of a prompt, in the picture of what follows it
 
 Out = Annotated[
@@ -133,13 +134,15 @@ def output_paths(out: Path, n: int | None) -> list[Path]:
     """Name the files that `-n n -o out` writes, before any work is done for them.
 
     Raises:
-        InputError: `n` is out of range, or `out` is no name for a score file.
-        ScoreFileError: its folder does not exist, or a folder has the name.
+        InputError: `n` is out of range.
+        ScoreFileError: `out` is no name for a score file, or its folder does not exist.
     """
-    from musegen.midi.formats import check_writable
-
     if n is not None and n < 1:
         raise InputError(f"-n must be at least 1, got {n}")
+    if out.suffix.lower() not in _ENDINGS:
+        raise ScoreFileError(out, f"the output must end in {', '.join(_ENDINGS)}")
+    if not out.parent.is_dir():
+        raise ScoreFileError(out, f"the folder {out.parent} does not exist")
     paths = [out]
     if n is not None and n > 1:
         from musegen.api import MAX_PIECES
@@ -148,7 +151,8 @@ def output_paths(out: Path, n: int | None) -> list[Path]:
             raise InputError(f"-n must be at most {MAX_PIECES}, got {n}")
         paths = [out.with_stem(f"{out.stem}-{i}") for i in range(1, n + 1)]
     for path in paths:
-        check_writable(path)
+        if path.is_dir():
+            raise ScoreFileError(path, "is a folder")
     return paths
 
 

@@ -30,7 +30,8 @@ class Missing:
 
     Args:
         bars: the first and the last bar, counted from 1; None for all.
-        tracks: places of the tracks, from 0, of which nothing stays in these bars; None for all of the score.
+        tracks: places of the tracks, from 0, of which nothing stays in these bars; None for all that have notes, or if
+            tracks are added, for none.
         added: instrument classes that get a new track.
     """
 
@@ -78,7 +79,7 @@ def prepared(score: Score, missing: Missing) -> Inpainting:
         raise InputError(f"bars is {first}-{last}; allowed are bars from 1 to {grid.n_bars}")
     tracks = missing.tracks
     if tracks is None:
-        tracks = () if missing.added else tuple(range(len(score.tracks)))
+        tracks = () if missing.added else tuple(p for p, track in enumerate(score.tracks) if len(track.notes))
     span = grid.bar_ticks[first - 1], grid.bar_ticks[last]
     kept = [
         _without(track, span, score.ticks_per_quarter) if place in tracks else track

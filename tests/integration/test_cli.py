@@ -261,6 +261,12 @@ def test_continue_keeps_the_prompt_as_it_is(musegen: Run, tmp_path: Path, prompt
     assert done.returncode == 0, done.stderr
     assert Score.read(tmp_path / "new.mid").n_notes == longer.n_notes - prompt.n_notes
 
+    done = musegen("continue", prompt_mid, "--bars", "2", "--seed", "1", "-o", "longer.musicxml", "--sheet", "no/x.png")
+    assert_one_line(done, "no/x.png", "does not exist")
+    done = musegen("continue", prompt_mid, "--bars", "2", "--seed", "1", "-o", "longer.musicxml")
+    assert done.returncode == 0, done.stderr
+    assert Score.read(tmp_path / "longer.musicxml").n_notes >= longer.n_notes
+
 
 def make_midi(folder: Path, prompt: Path) -> None:
     """Files of two labels: copies of a prompt that differ in every note, so that some are held out."""
@@ -306,6 +312,8 @@ def test_train_and_export_make_a_model_to_compose_with(
     assert done.returncode == 0, done.stderr
     monkeypatch.setenv("MUSEGEN_CHECKPOINTS", str(tmp_path / "mine"))
     assert "muse-mine" in musegen("models").stdout
+    known = json.loads(musegen("composers", "--model", "muse-mine", "--json").stdout)
+    assert [row["name"] for row in known] == ["bach", "mozart"]
     done = musegen("compose", "--model", "muse-mine", "--composer", "mozart", "--bars", "1", "-o", "x.mid")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "x.mid").exists()

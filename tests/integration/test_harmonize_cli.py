@@ -79,6 +79,8 @@ def test_a_new_chorale_opens_as_notation(musegen: Run, tmp_path: Path):
             "must have a track each for soprano, alto, tenor and",
         ),
         (["infill", "melody.mid", "--bars", "x", "-o", "out.mid"], "--bars must be FIRST-LAST"),
+        (["infill", "melody.mid", "--bars", "0-3", "-o", "out.mid"], "or one bar, got '0-3'"),
+        (["infill", "melody.mid", "--bars", "3-2", "-o", "out.mid"], "or one bar, got '3-2'"),
         (["infill", "melody.mid", "--voices", "viola", "-o", "out.mid"], "unknown voice 'viola'"),
         (["chorale", "--bars", "0", "-o", "out.mid"], "bars is 0"),
         (["chorale", "--key", "H", "-o", "out.mid"], "key is 'H'"),

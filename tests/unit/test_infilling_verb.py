@@ -8,7 +8,7 @@ import pytest
 from musegen import api, registry
 from musegen.api import infilling
 from musegen.errors import InputError
-from musegen.midi.score import Notes, Score, Track
+from musegen.midi.score import Notes, Score, Text, Track
 
 
 def band() -> Score:
@@ -33,6 +33,16 @@ def test_tracks_are_named_by_number_name_or_instrument(tiny_muse: str, tracks, e
         assert any(3840 <= note.start_ticks < 7680 for note in new.notes)
         outside = [note for note in old.notes if not 3840 <= note.start_ticks < 7680]
         assert set(outside) <= set(new.notes)
+
+
+@pytest.mark.parametrize("tracks", [None, ["piano"]])
+def test_tracks_of_texts_stay_so(tiny_muse: str, tracks):
+    words = [Track("Copyright", 0, False, Notes(), texts=(Text(0, "by me"),)) for _ in range(9)]
+    score = replace(band(), tracks=(*words, *band().tracks))
+    for seed in range(3):
+        found = api.infill(score, bars=(2, 5), tracks=tracks, seed=seed, model=tiny_muse)
+        assert found.tracks[:9] == score.tracks[:9] and found.tracks[9] != score.tracks[9]
+    assert len(api.infill(score, tracks=[1], seed=1, model=tiny_muse).tracks[0].notes)
 
 
 def test_the_same_seed_gives_the_same_and_the_text_says_how(tiny_muse: str):
