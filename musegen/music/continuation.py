@@ -43,7 +43,7 @@ def on_grid(score: Score) -> GridScore:
 
 
 def next_bar_line(score: Score, grid: GridScore) -> int:
-    """Returns the tick of the score at which the bars after its last one begin.
+    """Returns the tick of the score at which the bars after its last one begin, behind the beginning of every note.
 
     Args:
         score: with notes.
@@ -57,11 +57,12 @@ def next_bar_line(score: Score, grid: GridScore) -> int:
         meters.start_ticks, meters.numerator, meters.denominator, score.ticks_per_quarter, end_ticks=within
     )
     lines = lines[lines >= exact - grid_tick / 2]
-    if not len(lines):  # a meter that the grid cannot name has bar lines elsewhere
-        return round(exact)
     # Two in one place of the grid: the second is that of a new meter, a hair after the bar line.
     here = lines[lines <= exact + grid_tick / 2]
-    return int(here[-1] if len(here) else lines[0])
+    line = here[-1] if len(here) else lines[0] if len(lines) else round(exact)  # of meters that the grid cannot name
+    # Where ticks are longer than those of the grid, the line may be rounded to before the last notes.
+    newest = max(int(track.notes.start_ticks.max(initial=-1)) for track in score.tracks)
+    return max(int(line), newest + 1)
 
 
 def completed(asked: Header, score: Score, grid: GridScore, start: int) -> Header:
@@ -103,7 +104,7 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
     """
     start = next_bar_line(score, grid)
     new = longer.notes[longer.notes[:, ONSET] >= grid.n_ticks] - [grid.n_ticks, 0, 0, 0, 0]
-    n_ticks = round((longer.n_ticks - grid.n_ticks) * score.ticks_per_quarter / v.TICKS_PER_QUARTER)
+    n_ticks = max(round((longer.n_ticks - grid.n_ticks) * score.ticks_per_quarter / v.TICKS_PER_QUARTER), 1)
     tracks = [_let_go(track, start, score.ticks_per_quarter) for track in score.tracks]
     for index in np.unique(new[:, INSTRUMENT]).tolist():
         notes = in_ticks(new[new[:, INSTRUMENT] == index], score, start, n_ticks)

@@ -36,7 +36,7 @@ def test_any_score_stays_and_is_told_apart_from_any_new_bars(tmp_path_factory, s
     longer = extended(score, grid, joined(grid, new), tempo=None)
     again = read_again(longer, tmp_path_factory)
     assert again == longer or longer.n_notes == score.n_notes
-    end = start + round(new.n_ticks * score.ticks_per_quarter / 24)
+    end = start + max(round(new.n_ticks * score.ticks_per_quarter / 24), 1)
     for old, track in zip(score.tracks, longer.tracks, strict=False):
         assert (track.name, track.program, track.is_drum) == (old.name, old.program, old.is_drum)
         is_new = track.notes.start_ticks >= start
