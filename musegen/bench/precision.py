@@ -22,7 +22,7 @@ from musegen.music.grammar import MuseGuide, Request
 from musegen.music.muse import Muse
 from musegen.music.tokenizer import Controls
 
-_PIECES = 16
+_PIECES = 8
 
 OnProgress = Callable[[str, int, int], None]
 

@@ -130,7 +130,7 @@ def decode(
         typer.Option(metavar="N", help="So many side by side; may be given more than once.", show_default="1, 8, 32"),
     ] = None,
     prompt: Annotated[int | None, typer.Option(metavar="N", help="Tokens of a prompt.", show_default="512")] = None,
-    new: Annotated[int | None, typer.Option(metavar="N", help="Tokens to write.", show_default="512, 128, 32")] = None,
+    new: Annotated[int | None, typer.Option(metavar="N", help="Tokens to write.", show_default="512, 64, 24")] = None,
     turns: Annotated[int | None, typer.Option(metavar="N", help="How often each is done.", show_default="3")] = None,
     data: Annotated[
         Path | None,
