@@ -86,6 +86,8 @@ _LOW_BITS, _HIGH_BITS = 32, 8  # of a hash that are kept; of the least of severa
 class Fingerprints:
     """Which passages of a number of notes stand in some pieces, as hashes that do not give the notes away.
 
+    Passages that only repeat something short, such as a chord, are everybody's, and left out.
+
     Args:
         n_notes: how many notes a passage has, at least 2.
         low: (n,) uint32, ascending: bits 0 to 31 of the hashes.
@@ -144,19 +146,28 @@ def _mask(n_bits: int) -> np.uint64:
 
 
 def _passages(row: np.ndarray, n_moves: int) -> np.ndarray:
-    """Returns the hash of each passage of so many moves (n,) uint64."""
+    """Returns the hash of each passage of so many moves (n,) uint64; _NO_PASSAGE where it only repeats itself."""
     n = max(len(row) - n_moves + 1, 0)
     hashes = np.zeros(n, np.uint64)
     for place in range(n_moves if n else 0):
         hashes = _grown(hashes, row[place : place + n])
+    for period in range(1, n_moves // 2 + 1 if n else 0):
+        n_equal = np.cumsum(np.insert(row[period:] == row[:-period], 0, False))
+        length = n_moves - period
+        hashes[n_equal[length:] - n_equal[:-length] == length] = _NO_PASSAGE
     return hashes
+
+
+_NO_PASSAGE = np.iinfo(np.uint64).max
 
 
 def _least(hashes: np.ndarray) -> np.ndarray:
     """Returns the least hash of each window, each once."""
     if len(hashes) <= _WINDOW:
-        return hashes[hashes.argmin()][None] if len(hashes) else hashes
-    return np.unique(np.lib.stride_tricks.sliding_window_view(hashes, _WINDOW).min(1))
+        least = hashes[hashes.argmin()][None] if len(hashes) else hashes
+    else:
+        least = np.unique(np.lib.stride_tricks.sliding_window_view(hashes, _WINDOW).min(1))
+    return least[least != _NO_PASSAGE]
 
 
 def _grown(hashes: np.ndarray, following: np.ndarray) -> np.ndarray:

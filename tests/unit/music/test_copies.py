@@ -80,3 +80,11 @@ def test_fingerprints_of_nothing_find_nothing():
 def test_fingerprints_seldom_find_what_is_not_there():
     known = Fingerprints.of([moves(a_grid(a_walk(seed, 1000))) for seed in range(100)], 29)
     assert sum(known.longest(a_grid(a_walk(1000 + seed, 500))) > 0 for seed in range(50)) == 0
+
+
+def test_a_chord_that_is_repeated_is_nobodys():
+    chords, walk = [60, 64, 67] * 60, a_walk(1, 60)
+    known = Fingerprints.of([moves(a_grid(np.concatenate([chords, walk])))], 29)
+    assert known.longest(a_grid(chords)) == 0
+    assert known.longest(a_grid(np.concatenate([a_walk(2, 20), chords]))) == 0
+    assert 28 <= known.longest(a_grid(np.concatenate([a_walk(3, 50), walk]))) <= 62
