@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 OnBar = Callable[[int, int], None]
 """Called with the row of a piece and how many of its new bars are finished."""
 
-DEFAULT_TEMPERATURE = 0.95
-DEFAULT_TOP_P = 0.95
+DEFAULT_TEMPERATURE = 1.0
+DEFAULT_TOP_P = 0.98
 MAX_PIECES = 64
 _MAX_BARS = 100_000
 

@@ -25,6 +25,7 @@ from musegen.errors import DataError, InputError, UnknownNameError
 if TYPE_CHECKING:
     import numpy as np
 
+    from musegen.core.sampling import Sampling
     from musegen.music.corpus import Corpus
     from musegen.music.grammar import Request
     from musegen.music.grid import GridScore
@@ -45,6 +46,8 @@ def evaluate_muse(
     split: str = "valid",
     max_pieces: int | None = None,
     written: int | None = None,
+    temperature: float = DEFAULT_TEMPERATURE,
+    top_p: float = DEFAULT_TOP_P,
     seed: int = 1,
     write_reference: bool = False,
     on_progress: OnProgress | None = None,
@@ -60,6 +63,7 @@ def evaluate_muse(
         written: how many pieces of 16 bars are written, 0 for none; None for as many as there are real ones. They have
             the labels of the real pieces in their shares; so that there are 8 of each composer whom the classifier
             knows, some more are written, for it alone.
+        temperature, top_p: how they are drawn, as in `compose`.
         seed: of everything drawn, 0 or more.
         write_reference: keep what the data says of real pieces in the model's folder.
         on_progress: called with what is done, how much of it, and of how much.
@@ -80,6 +84,7 @@ def evaluate_muse(
     if data is None and (write_reference or max_pieces is not None):
         raise InputError(f"data is None; {'write_reference' if write_reference else 'max_pieces'} needs shards")
     n_written = None if written is None else whole("written", written, 0, _MAX_PIECES)
+    sampling = sampling_of(Order(temperature=temperature, top_p=top_p, model=model))
     seed, styles = whole("seed", seed, 0, MAX_SEED), styles_of(model)
     corpus = None if data is None else Corpus(Path(data))
     from musegen.music.metrics import BASELINES, evaluate, fit_baseline
@@ -100,7 +105,8 @@ def evaluate_muse(
         options = {"split": split, "max_pieces": max_pieces, "fitted": baselines, "on_progress": on_progress}
         report |= evaluate(muse(model), styles, corpus, **options)
     if found and n_written != 0:
-        report |= {"seed": seed, **_judged(*found, model, n_written, seed, on_progress)}
+        drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
+        report |= {**drawn, **_judged(*found, model, n_written, sampling, seed, on_progress)}
     return report
 
 
@@ -133,6 +139,7 @@ def _judged(
     known: "np.ndarray | None",
     model: str,
     n_written: int | None,
+    sampling: "Sampling",
     seed: int,
     on_progress: OnProgress | None,
 ) -> dict[str, Any]:
@@ -145,7 +152,7 @@ def _judged(
     if reference.classifier:
         labels += judging.missing(labels, [name for name in reference.classifier.labels if name in styles], _N_NAMED)
     tell = None if on_progress is None else partial(on_progress, "bars")
-    grids = judging.write(muse(model), _requests(labels, model, seed), sampling_of(Order()), seed, tell)
+    grids = judging.write(muse(model), _requests(labels, model, seed), sampling, seed, tell)
     return judging.judge(grids, labels, n_likened, reference, known, seed, on_progress)
 
 

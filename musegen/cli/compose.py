@@ -41,9 +41,9 @@ Tempo = Annotated[float | None, typer.Option(metavar="BPM", help="Quarters a min
 Meter = Annotated[str | None, typer.Option(help="Meter, such as 4/4 or 6/8.")]
 Density = Annotated[str | None, typer.Option(metavar="low|medium|high", help="How many notes a bar.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed and options give the same file; random if left out.")]
-Temperature = Annotated[float | None, typer.Option(help="Above 1 is bolder, below 1 safer.", show_default="0.95")]
+Temperature = Annotated[float | None, typer.Option(help="Above 1 is bolder, below 1 safer.", show_default="1.0")]
 TopP = Annotated[
-    float | None, typer.Option(help="Draw from the likeliest notes that have this probability.", show_default="0.95")
+    float | None, typer.Option(help="Draw from the likeliest notes that have this probability.", show_default="0.98")
 ]
 Sheet = Annotated[Path | None, typer.Option(metavar="ALL.png", help="Draw all of them in one picture, to choose from.")]
 Count = Annotated[int | None, typer.Option("-n", metavar="COUNT", help="How many pieces.", show_default="1")]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from musegen.cli.arguments import count, given
+from musegen.cli.compose import Temperature, TopP
 from musegen.cli.output import AsJson, print_facts, print_rows
 from musegen.cli.progress import StageProgress
 
@@ -45,6 +46,8 @@ def muse(
         int | None,
         typer.Option(metavar="N", help="Write so many pieces; 0 for none, as many as real ones if left out."),
     ] = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="The same seed writes the same.", show_default="1")
     ] = None,
@@ -61,6 +64,7 @@ def muse(
     from musegen import api
 
     options = given(split=split, max_pieces=pieces, written=written, seed=seed, model=model)
+    options |= given(temperature=temperature, top_p=top_p)
     with StageProgress("") as progress:
         report = api.evaluate_muse(data, write_reference=write_reference, **options, on_progress=progress.update)
     if as_json:
