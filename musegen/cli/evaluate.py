@@ -91,8 +91,11 @@ def _print_judged(report: Mapping[str, Any]) -> None:
     if report["copies"]:
         _table("Notes of the longest passage that a piece shares with a training piece, in any key", report["copies"])
     copying = report["copying"]
-    typer.echo(f"\n{copying['n_copying']} of {copying['n_pieces']} share more than the {copying['usual']} notes "
-               "that held-out pieces share at the most, other editions aside.")  # fmt: skip
+    typer.echo(
+        f"\n{copying['n_copying']} of {copying['n_pieces']} were found to copy more than the {copying['usual']} notes "
+        "that held-out pieces share at the most.\nRepeated chords and other editions of a piece are left aside; passages "
+        f"of {copying['surely_found']} notes are always found, some of the shorter ones not."
+    )
     if composers := report["composers"]:
         _print_composers(composers)
 

@@ -211,7 +211,12 @@ def _copies(sets: dict[str, Sample]) -> list[dict[str, Any]]:
 def _copying(written: Sequence[GridScore], fingerprints: Fingerprints) -> dict[str, int]:
     """Returns how many pieces share longer passages with training pieces than real ones do."""
     found = [fingerprints.longest(grid) for grid in written]
-    return {"usual": fingerprints.n_notes - 1, "n_pieces": len(found), "n_copying": sum(n > 0 for n in found)}
+    return {
+        "usual": fingerprints.n_notes - 1,
+        "surely_found": fingerprints.n_surely_found,
+        "n_pieces": len(found),
+        "n_copying": sum(n > 0 for n in found),
+    }
 
 
 def _composers(written: Sequence[GridScore], labels: Sequence[str], reference: Reference) -> dict[str, Any] | None:
