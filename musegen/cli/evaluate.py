@@ -93,7 +93,7 @@ def _print_judged(report: Mapping[str, Any]) -> None:
     copying = report["copying"]
     typer.echo(
         f"\n{copying['n_copying']} of {copying['n_pieces']} were found to copy more than the {copying['usual']} notes "
-        "that held-out pieces share at the most.\nRepeated chords and other editions of a piece are left aside; passages "
+        "that held-out pieces share at the most.\nRepeated chords and other editions of a piece aside, passages "
         f"of {copying['surely_found']} notes are always found, some of the shorter ones not."
     )
     if composers := report["composers"]:
