@@ -1,6 +1,6 @@
 """Teach the model that ships a style of its own: fifty fiddle tunes out of music21, which it has never seen.
 
-Twenty other tunes tell what it learned: how many nats a token costs it before and after. It takes about ten minutes; an
+Twenty other tunes tell what it learned: how many nats a token costs it before and after. It takes some minutes; an
 argument such as train.steps=30 makes it shorter.
 """
 
