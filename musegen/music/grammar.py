@@ -288,11 +288,12 @@ class MuseGuide:
             mask[v.WAIT.first : v.WAIT.first + max(min(n_ticks - 1 - self._decoder.tick, v.WAIT.size), 0)] = True
         if self._last not in v.WAIT:
             is_last = self._bar == self.last_bar
-            mask[v.BAR] = not is_last and (self._may_be_empty or not self._bar_is_empty)
-            if self.request.gap:  # what stands around it may sound where this rests
-                mask[v.END] = is_last and bool(self._heard) and not self._silent
+            if is_last and self.request.gap:  # what stands around it may sound where this rests
+                may_close = bool(self._heard) and not self._silent
             else:
-                mask[v.END] = is_last and not self._bar_is_empty
+                may_close = not self._bar_is_empty or (self._may_be_empty and not is_last)
+            mask[v.BAR] = may_close
+            mask[v.END] = may_close and is_last
 
     def _playable(self) -> np.ndarray:
         """Returns which note tokens lie in the range of an instrument that may play: (N_NOTES,) bool."""
@@ -308,8 +309,11 @@ class MuseGuide:
     # What came --------------------------------------------------------------------------------------------------------
 
     def push(self, token: int) -> np.ndarray | None:
-        """Takes the next token; returns its inputs (6,), or None if it ends the sequence."""
-        return self._take(token)
+        """Takes the next token; returns its inputs (6,), or None if it ends the sequence.
+
+        A bar line behind the last bar does, too: there the model would go on.
+        """
+        return self._take(v.END if token == v.BAR and self._bar == self.last_bar else token)
 
     def _take(self, token: int) -> np.ndarray | None:
         events = list(self._decoder.push(token))

@@ -88,12 +88,12 @@ def write_ngram(
     generator = np.random.default_rng(seed)
     grids = []
     for done, request in enumerate(requests, start=1):
-        guide, tokens = MuseGuide(request, context=1), [0][:0]
-        while not tokens or tokens[-1] != v.END:
+        guide, tokens, goes_on = MuseGuide(request, context=1), [0][:0], True
+        while goes_on:
             odds = ngram.distribution(np.array(tokens[-ngram.order :], dtype=np.int64)) * guide.allowed()
             with np.errstate(divide="ignore"):  # what cannot be
                 tokens.append(sampling.draw(np.log(odds), generator))
-            guide.push(tokens[-1])
+            goes_on = guide.push(tokens[-1]) is not None
         grids.append(collect(guide.events))
         if on_progress:
             on_progress(done, len(requests))

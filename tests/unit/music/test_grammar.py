@@ -129,6 +129,21 @@ def test_music_does_not_stop(options: dict):
     assert not is_empty[0] and not (is_empty[1:] & is_empty[:-1]).any()
 
 
+@pytest.mark.parametrize("n_bars", [1, 4])
+def test_a_bar_line_behind_the_last_bar_ends_it(n_bars: int):
+    guide = MuseGuide(Request(Controls(), n_bars), context=256)
+    for bar in range(n_bars):
+        line = [v.BAR, v.METER.first, v.TEMPO.first] if not bar else [v.BAR]
+        note = [v.WAIT.first, v.NOTE.first + 40, v.LENGTH.first]
+        for token in (*line, *note):
+            assert guide.allowed()[token]
+            assert guide.push(token) is not None
+    assert guide.allowed()[[v.BAR, v.END]].all()
+    assert guide.push(v.BAR) is None
+    grid = collect(guide.events)
+    assert (grid.n_bars, len(grid.notes)) == (n_bars, n_bars)
+
+
 def test_everybody_has_entered_by_the_middle():
     asked = tuple(range(10))
     for seed in range(5):
