@@ -7,7 +7,14 @@ Heavy libraries are imported inside the verbs that need them, after the argument
 """
 
 from musegen.api.choosing import DEFAULT_RANKING
-from musegen.api.composing import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, MAX_PIECES, compose, continue_score
+from musegen.api.composing import (
+    DEFAULT_GUIDANCE,
+    DEFAULT_TEMPERATURE,
+    DEFAULT_TOP_P,
+    MAX_PIECES,
+    compose,
+    continue_score,
+)
 from musegen.api.evaluating import evaluate_chorales, evaluate_coconet, evaluate_muse, evaluate_onsets, evaluate_ranking
 from musegen.api.harmonizing import chorale, harmonize
 from musegen.api.infilling import infill
@@ -16,8 +23,8 @@ from musegen.api.scores import convert, engrave, info, listen, plot, render
 from musegen.api.training import export, prepare_chorales, prepare_data, prepare_excerpts, roundtrip, train
 
 __all__ = [
-    "DEFAULT_COCONET", "DEFAULT_MODEL", "DEFAULT_ONSETS", "DEFAULT_RANKING", "DEFAULT_TEMPERATURE", "DEFAULT_TOP_P",
-    "MAX_PIECES",
+    "DEFAULT_COCONET", "DEFAULT_GUIDANCE", "DEFAULT_MODEL", "DEFAULT_ONSETS", "DEFAULT_RANKING",
+    "DEFAULT_TEMPERATURE", "DEFAULT_TOP_P", "MAX_PIECES",
     "chorale", "compose", "composers", "continue_score", "convert", "engrave", "evaluate_chorales",
     "evaluate_coconet", "evaluate_muse", "evaluate_onsets", "evaluate_ranking", "export", "harmonize", "infill", "info",
     "instruments", "listen", "models", "plot", "prepare_chorales", "prepare_data", "prepare_excerpts", "render",

@@ -34,6 +34,7 @@ OnBar = Callable[[int, int], None]
 
 DEFAULT_TEMPERATURE = 1.0
 DEFAULT_TOP_P = 0.98
+DEFAULT_GUIDANCE = 2.0
 MAX_PIECES = 64
 _MAX_BARS = 100_000
 
@@ -50,6 +51,7 @@ def compose(
     seed: int | None = None,
     temperature: float = DEFAULT_TEMPERATURE,
     top_p: float = DEFAULT_TOP_P,
+    guidance: float = DEFAULT_GUIDANCE,
     n: int = 1,
     candidates: int | None = None,
     rank: str | None = None,
@@ -71,6 +73,7 @@ def compose(
         seed: the same seed and arguments give the same pieces, 0 or more; None draws one.
         temperature: above 1 is bolder, below 1 safer; 0 to 5.
         top_p: draw from the likeliest tokens that together have this probability, above 0 to 1.
+        guidance: how much the composer counts, 0 to 10: 1 as the model was taught, more for what sets the style apart.
         n: how many pieces, written side by side, 1 to 64.
         candidates: how many are written, `n` to 64, of which the best are returned; None for `n`.
         rank: what is best, and comes first: "critic" for what the model's inner critic finds most like real music,
@@ -92,7 +95,7 @@ def compose(
     """
     from musegen.music.grammar import Request
 
-    asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
+    asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, guidance, n, model)
     order = Order(*asked, candidates, rank)
     every = instruments is not None
     request = Request(completed_by_style(order), order.bars, keep_meter=True, keep_tempo=True, all_play=every)
@@ -116,6 +119,7 @@ def continue_score(
     seed: int | None = None,
     temperature: float = DEFAULT_TEMPERATURE,
     top_p: float = DEFAULT_TOP_P,
+    guidance: float = DEFAULT_GUIDANCE,
     n: int = 1,
     candidates: int | None = None,
     rank: str | None = None,
@@ -131,8 +135,8 @@ def continue_score(
         prompt: a score, the path of a score file, or an object of another library; see `midi.convert.as_score`.
         bars: how many new bars, at least 1.
         only_new: return the new bars alone, from tick 0.
-        composer, instruments, key, tempo, meter, density, seed, temperature, top_p, n, candidates, rank, model, on_bar,
-            on_ranked: as in `compose`.
+        composer, instruments, key, tempo, meter, density, seed, temperature, top_p, guidance, n, candidates, rank,
+            model, on_bar, on_ranked: as in `compose`.
 
     Returns:
         `n` scores, the best one first if they are ranked: the prompt's own tracks unchanged, with the new notes in the
@@ -149,7 +153,7 @@ def continue_score(
     from musegen.music.continuation import FreeTime, completed, extended, next_bar_line, on_grid, tail, velocity_levels
     from musegen.music.grammar import Request
 
-    asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
+    asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, guidance, n, model)
     order = Order(*asked, candidates, rank)
     given = as_score(prompt)
     # Without a beat there are no bar lines to keep to, unless a meter or tempo is to set in.
@@ -186,6 +190,7 @@ class Order:
     seed: int | None = None
     temperature: float = DEFAULT_TEMPERATURE
     top_p: float = DEFAULT_TOP_P
+    guidance: float = DEFAULT_GUIDANCE
     n: int = 1
     model: str = DEFAULT_MODEL
     candidates: int | None = None
@@ -198,6 +203,8 @@ class Order:
             raise InputError(f"temperature is {self.temperature}; allowed are 0 to 5")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p}; allowed are numbers above 0 up to 1")
+        if not 0 <= self.guidance <= 10:
+            raise InputError(f"guidance is {self.guidance}; allowed are 0 to 10")
         object.__setattr__(self, "bars", whole("bars", self.bars, 1, _MAX_BARS))
         object.__setattr__(self, "n", whole("n", self.n, 1, MAX_PIECES))
         if self.candidates is not None:
@@ -239,6 +246,7 @@ class Order:
             "--seed": self.drawn_seed,
             "--temperature": self.temperature,
             "--top-p": self.top_p,
+            "--guidance": None if controls.style is None else self.guidance,
             "-n": self.n if self.n > 1 else None,
             "--candidates": self.candidates,
             "--rank": self.rank,
@@ -293,7 +301,7 @@ def generation_of(order: Order, request: "Request", seed: int) -> "Generation":
     """Returns the generation that writes `n` pieces of one request."""
     from musegen.music.generate import Generation
 
-    return Generation(muse(order.model), [request] * order.n_written, sampling_of(order), seed)
+    return Generation(muse(order.model), [request] * order.n_written, sampling_of(order), seed, order.guidance)
 
 
 def sampling_of(order: Order) -> "Sampling":

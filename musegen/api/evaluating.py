@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from musegen import registry
 from musegen.api.arguments import MAX_CANDIDATES, MAX_PASSES, MAX_SEED, whole
-from musegen.api.composing import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Order, completed_by_style, sampling_of
+from musegen.api.composing import (
+    DEFAULT_GUIDANCE,
+    DEFAULT_TEMPERATURE,
+    DEFAULT_TOP_P,
+    Order,
+    completed_by_style,
+    sampling_of,
+)
 from musegen.api.models import (
     DEFAULT_COCONET,
     DEFAULT_MODEL,
@@ -25,7 +32,6 @@ from musegen.errors import DataError, InputError, UnknownNameError
 if TYPE_CHECKING:
     import numpy as np
 
-    from musegen.core.sampling import Sampling
     from musegen.music.corpus import Corpus
     from musegen.music.grammar import Request
     from musegen.music.grid import GridScore
@@ -48,6 +54,7 @@ def evaluate_muse(
     written: int | None = None,
     temperature: float = DEFAULT_TEMPERATURE,
     top_p: float = DEFAULT_TOP_P,
+    guidance: float = DEFAULT_GUIDANCE,
     seed: int = 1,
     write_reference: bool = False,
     on_progress: OnProgress | None = None,
@@ -63,7 +70,7 @@ def evaluate_muse(
         written: how many pieces of 16 bars are written, 0 for none; None for as many as there are real ones. They have
             the labels of the real pieces in their shares; so that there are 8 of each composer whom the classifier
             knows, some more are written, for it alone.
-        temperature, top_p: how they are drawn, as in `compose`.
+        temperature, top_p, guidance: how they are drawn, as in `compose`.
         seed: of everything drawn, 0 or more.
         write_reference: keep what the data says of real pieces in the model's folder.
         on_progress: called with what is done, how much of it, and of how much.
@@ -84,7 +91,7 @@ def evaluate_muse(
     if data is None and (write_reference or max_pieces is not None):
         raise InputError(f"data is None; {'write_reference' if write_reference else 'max_pieces'} needs shards")
     n_written = None if written is None else whole("written", written, 0, _MAX_PIECES)
-    sampling = sampling_of(Order(temperature=temperature, top_p=top_p, model=model))
+    order = Order(temperature=temperature, top_p=top_p, guidance=guidance, model=model)
     seed, styles = whole("seed", seed, 0, MAX_SEED), styles_of(model)
     corpus = None if data is None else Corpus(Path(data))
     from musegen.music.metrics import BASELINES, evaluate, fit_baseline
@@ -105,8 +112,8 @@ def evaluate_muse(
         options = {"split": split, "max_pieces": max_pieces, "fitted": baselines, "on_progress": on_progress}
         report |= evaluate(muse(model), styles, corpus, **options)
     if found and n_written != 0:
-        drawn = {"temperature": temperature, "top_p": top_p, "seed": seed}
-        report |= {**drawn, **_judged(*found, model, n_written, sampling, seed, on_progress)}
+        drawn = {"temperature": temperature, "top_p": top_p, "guidance": guidance, "seed": seed}
+        report |= {**drawn, **_judged(*found, order, n_written, seed, on_progress)}
     return report
 
 
@@ -137,9 +144,8 @@ def _reference(
 def _judged(
     reference: "Reference",
     known: "np.ndarray | None",
-    model: str,
+    order: Order,
     n_written: int | None,
-    sampling: "Sampling",
     seed: int,
     on_progress: OnProgress | None,
 ) -> dict[str, Any]:
@@ -148,11 +154,12 @@ def _judged(
 
     real = reference.real.labels
     labels = judging.spread(real, n_written or len(real))
-    n_likened, styles = len(labels), styles_of(model)
+    n_likened, styles = len(labels), styles_of(order.model)
     if reference.classifier:
         labels += judging.missing(labels, [name for name in reference.classifier.labels if name in styles], _N_NAMED)
     tell = None if on_progress is None else partial(on_progress, "bars")
-    grids = judging.write(muse(model), _requests(labels, model, seed), sampling, seed, tell)
+    requests, sampling = _requests(labels, order.model, seed), sampling_of(order)
+    grids = judging.write(muse(order.model), requests, sampling, seed, order.guidance, tell)
     return judging.judge(grids, labels, n_likened, reference, known, seed, on_progress)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from musegen import registry
 from musegen.api.arguments import MAX_CANDIDATES, bar_span, signed, whole
-from musegen.api.composing import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Order, sampling_of
+from musegen.api.composing import DEFAULT_GUIDANCE, DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Order, sampling_of
 from musegen.api.harmonizing import restore
 from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, muse
 from musegen.errors import InputError, UnknownNameError
@@ -24,7 +24,7 @@ OnProgress = Callable[[int, int], None]
 """Called with how many bars or passes are done, and how many there are."""
 
 _AUTO, _MUSE = "auto", "muse"
-_OF_MUSE = ("tracks", "add", "composer", "density", "top_p")
+_OF_MUSE = ("tracks", "add", "composer", "density", "top_p", "guidance")
 _OF_COCONET = ("voices", "passes")
 
 
@@ -41,6 +41,7 @@ def infill(
     passes: int | None = None,
     temperature: float | None = None,
     top_p: float | None = None,
+    guidance: float | None = None,
     seed: int | None = None,
     model: str = _AUTO,
     on_progress: OnProgress | None = None,
@@ -64,6 +65,7 @@ def infill(
         passes: how often a Coconet rewrites the voices, 1 to 10,000.
         temperature: above 1 is bolder, below 1 safer; above 0 to 5.
         top_p: a Muse draws from the likeliest notes that have this probability, above 0 to 1.
+        guidance: how much the composer counts for a Muse, as in `compose`.
         seed: the same seed and arguments give the same music, 0 or more; None draws one.
         model: a trained Muse or Coconet of `models()`, or "muse" for the usual Muse. "auto" is a Coconet for a score of
             soprano, alto, tenor and bass or if voices or passes are given, and else a Muse.
@@ -77,7 +79,8 @@ def infill(
         ScoreFileError: the file cannot be read.
         CheckpointError: the model is damaged.
     """
-    of_muse = {"tracks": tracks, "add": add, "composer": composer, "density": density, "top_p": top_p}
+    of_muse: dict[str, Any] = {"tracks": tracks, "add": add, "composer": composer, "density": density}
+    of_muse |= {"top_p": top_p, "guidance": guidance}
     of_coconet = {"voices": voices, "passes": passes}
     music = as_score(score)
     name = _chosen(model, music, of_muse, of_coconet)
@@ -90,10 +93,16 @@ def infill(
             model=name, on_pass=on_progress,
         )  # fmt: skip
     _check_absent(name, of_coconet)
-    drawn = DEFAULT_TEMPERATURE if temperature is None else temperature
     n = 1 if candidates is None else whole("candidates", candidates, 1, MAX_CANDIDATES)
     order = Order(
-        composer, None, 1, None, None, None, density, seed, drawn, DEFAULT_TOP_P if top_p is None else top_p, n, name
+        composer,
+        density=density,
+        seed=seed,
+        temperature=DEFAULT_TEMPERATURE if temperature is None else temperature,
+        top_p=DEFAULT_TOP_P if top_p is None else top_p,
+        guidance=DEFAULT_GUIDANCE if guidance is None else guidance,
+        n=n,
+        model=name,
     )
     found = _inpainted(music, bars, tracks, add, order, on_progress)
     asked = {
@@ -105,6 +114,7 @@ def infill(
         "--candidates": n,
         "--temperature": order.temperature,
         "--top-p": order.top_p,
+        "--guidance": None if composer is None else order.guidance,
         "--seed": order.drawn_seed,
         "--model": name,
     }
@@ -133,7 +143,7 @@ def _inpainted(
     def write(requests: "Sequence[Request]") -> "list[GridScore]":
         nonlocal done
         # Each stretch draws from a seed of its own.
-        generation = Generation(model, requests, sampling_of(order), order.drawn_seed + done)
+        generation = Generation(model, requests, sampling_of(order), order.drawn_seed + done, order.guidance)
         for row, _ in generation:
             if on_progress and row == 0:
                 on_progress(done + min(guide.bars_written for guide in generation.guides) - 1, what.last - what.first)

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from musegen.api.arguments import drawn_seed
-from musegen.api.composing import DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Order, completed_by_style, generation_of
+from musegen.api.composing import (
+    DEFAULT_GUIDANCE,
+    DEFAULT_TEMPERATURE,
+    DEFAULT_TOP_P,
+    Order,
+    completed_by_style,
+    generation_of,
+)
 from musegen.api.models import DEFAULT_MODEL
 from musegen.errors import InputError
 from musegen.midi.convert import ScoreLike, as_score
@@ -18,7 +25,7 @@ from musegen.music.tokenizer import Bar, GridNote
 _SEGMENT_BARS = 32  # a generation is begun anew so often: what it remembers grows with it
 _HEARD_BARS = 16  # the newest bars, from which it goes on
 _ENTRY_BAR = 1  # of new players who were wished for: soon, but not all in one chord at once
-_WISHES = ("composer", "instruments", "key", "tempo", "meter", "density", "temperature", "top_p", "seed")
+_WISHES = ("composer", "instruments", "key", "tempo", "meter", "density", "temperature", "top_p", "guidance", "seed")
 
 
 class Piece:
@@ -29,7 +36,7 @@ class Piece:
 
     Args:
         prompt: what to go on from, as in `continue_score`; None begins with nothing.
-        composer, instruments, key, tempo, meter, density, seed, temperature, top_p, model: as in `compose`.
+        composer, instruments, key, tempo, meter, density, seed, temperature, top_p, guidance, model: as in `compose`.
 
     Raises:
         InputError: an argument is not usable; UnknownNameError lists the nearest names.
@@ -49,10 +56,11 @@ class Piece:
         seed: int | None = None,
         temperature: float = DEFAULT_TEMPERATURE,
         top_p: float = DEFAULT_TOP_P,
+        guidance: float = DEFAULT_GUIDANCE,
         model: str = DEFAULT_MODEL,
     ):
-        asked = (composer, instruments, 1, key, tempo, meter, density, drawn_seed(seed), temperature, top_p, 1, model)
-        self._order = Order(*asked)
+        asked = (composer, instruments, 1, key, tempo, meter, density, drawn_seed(seed))
+        self._order = Order(*asked, temperature, top_p, guidance, model=model)
         self._completed = completed_by_style(self._order)
         self._lock = threading.Lock()
         self._version = 0
@@ -80,8 +88,8 @@ class Piece:
         """Changes what is wished for: all of it, or nothing if one of the values is not usable.
 
         Args:
-            **wishes: any of composer, instruments, key, tempo, meter, density, temperature, top_p and seed; None leaves
-                the choice to the model.
+            **wishes: any of composer, instruments, key, tempo, meter, density, temperature, top_p, guidance and seed;
+                None leaves the choice to the model.
 
         Raises:
             InputError: a value is not usable, or there is no such wish.

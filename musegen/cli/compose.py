@@ -45,6 +45,10 @@ Temperature = Annotated[float | None, typer.Option(help="Above 1 is bolder, belo
 TopP = Annotated[
     float | None, typer.Option(help="Draw from the likeliest notes that have this probability.", show_default="0.98")
 ]
+Guidance = Annotated[
+    float | None,
+    typer.Option(help="How much the composer counts: 1 as taught, above 1 more, 0 not at all.", show_default="2.0"),
+]
 Sheet = Annotated[Path | None, typer.Option(metavar="ALL.png", help="Draw all of them in one picture, to choose from.")]
 Count = Annotated[int | None, typer.Option("-n", metavar="COUNT", help="How many pieces.", show_default="1")]
 Candidates = Annotated[
@@ -73,6 +77,7 @@ def compose(
     seed: Seed = None,
     temperature: Temperature = None,
     top_p: TopP = None,
+    guidance: Guidance = None,
     n: Count = None,
     candidates: Candidates = None,
     rank: Rank = None,
@@ -87,7 +92,7 @@ def compose(
     paths = output_paths(out, n)
     options = given(composer=composer, instruments=names(instruments), bars=bars, key=key, tempo=tempo, meter=meter)
     options |= given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
-    options |= given(candidates=candidates, rank=rank)
+    options |= given(guidance=guidance, candidates=candidates, rank=rank)
     from musegen import api
 
     _write(paths, "Composing", api.compose, options, sheet, as_json)
@@ -107,6 +112,7 @@ def continue_(
     seed: Seed = None,
     temperature: Temperature = None,
     top_p: TopP = None,
+    guidance: Guidance = None,
     n: Count = None,
     candidates: Candidates = None,
     rank: Rank = None,
@@ -123,7 +129,7 @@ def continue_(
     paths = output_paths(out, n)
     options = given(composer=composer, instruments=names(instruments), bars=bars, key=key, tempo=tempo, meter=meter)
     options |= given(density=density, seed=seed, temperature=temperature, top_p=top_p, n=n, model=model)
-    options |= given(candidates=candidates, rank=rank)
+    options |= given(guidance=guidance, candidates=candidates, rank=rank)
     from musegen import api
 
     options |= {"prompt": prompt, "only_new": only_new}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from musegen.cli.arguments import count, given
-from musegen.cli.compose import Temperature, TopP
+from musegen.cli.compose import Guidance, Temperature, TopP
 from musegen.cli.output import AsJson, print_facts, print_rows
 from musegen.cli.progress import StageProgress
 
@@ -48,6 +48,7 @@ def muse(
     ] = None,
     temperature: Temperature = None,
     top_p: TopP = None,
+    guidance: Guidance = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="The same seed writes the same.", show_default="1")
     ] = None,
@@ -64,7 +65,7 @@ def muse(
     from musegen import api
 
     options = given(split=split, max_pieces=pieces, written=written, seed=seed, model=model)
-    options |= given(temperature=temperature, top_p=top_p)
+    options |= given(temperature=temperature, top_p=top_p, guidance=guidance)
     with StageProgress("") as progress:
         report = api.evaluate_muse(data, write_reference=write_reference, **options, on_progress=progress.update)
     if as_json:

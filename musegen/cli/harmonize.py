@@ -90,6 +90,7 @@ def infill(
     top_p: Annotated[
         float | None, typer.Option(metavar="P", help="Draw from the likeliest notes that have this probability.")
     ] = None,
+    guidance: Annotated[float | None, typer.Option(help="How much the composer counts, as in compose.")] = None,
     seed: Seed = None,
     model: Annotated[
         str | None,
@@ -105,7 +106,7 @@ def infill(
     """
     options = given(bars=bar_span(bars), tracks=names(tracks), add=names(add), voices=names(voices))
     options |= given(composer=composer, density=density, candidates=candidates, passes=passes)
-    options |= given(temperature=temperature, top_p=top_p, seed=seed, model=model)
+    options |= given(temperature=temperature, top_p=top_p, guidance=guidance, seed=seed, model=model)
     from musegen import api
 
     _write(out, "Filling in", lambda on_done: api.infill(score, **options, on_progress=on_done), as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from musegen.cli.arguments import ScoreFile, given, names
-from musegen.cli.compose import Composer, Density, Instruments, Key, Meter, Model, Seed, Temperature, TopP
+from musegen.cli.compose import Composer, Density, Guidance, Instruments, Key, Meter, Model, Seed, Temperature, TopP
 from musegen.cli.compose import Tempo as ComposedTempo
 from musegen.cli.output import AsJson, print_facts, print_rows
 from musegen.cli.progress import LiveLine
@@ -138,6 +138,7 @@ def stream(
     seed: Seed = None,
     temperature: Temperature = None,
     top_p: TopP = None,
+    guidance: Guidance = None,
     model: Model = None,
     osc: Annotated[int | None, typer.Option(metavar="PORT", help="Take OSC messages on this UDP port.")] = None,
     http: Annotated[int | None, typer.Option(metavar="PORT", help="Take HTTP requests on this port.")] = None,
@@ -159,7 +160,8 @@ def stream(
         port=port, virtual=virtual, follow=follow, input=in_, sends_clock=send_clock, latency_ms=latency_ms, api=api
     )
     wishes = given(composer=composer, instruments=names(instruments), key=key, tempo=tempo, meter=meter, seed=seed)
-    wishes |= given(density=density, temperature=temperature, top_p=top_p, model=model, bars_ahead=bars_ahead)
+    wishes |= given(density=density, temperature=temperature, top_p=top_p, guidance=guidance)
+    wishes |= given(model=model, bars_ahead=bars_ahead)
     from musegen.live.session import ended_by_sigterm
     from musegen.live.streaming import stream
 

@@ -35,9 +35,9 @@ def answer(fragment: bytes, wishes: Mapping[str, object]) -> bytes:
         wishes: "verb" ("continue", "infill" or "harmonize"); "format" of the answer ("mid", "musicxml", or "notes" for
             programs that read neither: a line for each note); "locked", a list of [track, start tick, pitch] of notes
             that must come back exactly; and those of the verb: of `continue_score` bars, only_new, composer,
-            instruments, key, tempo, meter, density, temperature, top_p and seed; of `infill` bars ("3-4"), tracks, add,
-            voices, composer, density, top_p, candidates, passes, temperature and seed; of `harmonize` voice, track,
-            instruments, candidates, passes, temperature and seed.
+            instruments, key, tempo, meter, density, temperature, top_p, guidance and seed; of `infill` bars ("3-4"),
+            tracks, add, voices, composer, density, top_p, guidance, candidates, passes, temperature and seed; of
+            `harmonize` voice, track, instruments, candidates, passes, temperature and seed.
 
     Returns:
         The content of a file of that format.
@@ -194,6 +194,7 @@ _VERBS: dict[str, _Verb] = {
             "meter": _text,
             "density": _text,
             "top_p": _number,
+            "guidance": _number,
             **_DRAWN,
         },
     ),
@@ -207,6 +208,7 @@ _VERBS: dict[str, _Verb] = {
             "composer": _text,
             "density": _text,
             "top_p": _number,
+            "guidance": _number,
             **_SUNG,
         },
     ),

@@ -103,6 +103,7 @@ VERBS: Mapping[str, Reader | None] = MappingProxyType(
         "density": _or_none(_text),
         "temperature": _number,
         "top_p": _number,
+        "guidance": _number,
         "seed": _or_none(_whole),
         "bars": _or_none(_whole),
     }

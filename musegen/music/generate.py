@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from musegen.core.decode import decode
+from torch import Tensor
+
+from musegen.core.decode import Engine, decode
+from musegen.core.guidance import GuidedEngine
 from musegen.core.sampling import Sampling
+from musegen.music import vocabulary as v
 from musegen.music.engines import engine_for
 from musegen.music.grammar import MuseGuide, Request
 from musegen.music.grid import GridScore
@@ -19,17 +23,19 @@ class Generation:
         requests: what each piece is to be.
         sampling: how tokens are drawn.
         seed: the same seed gives the same pieces, 0 or more.
+        guidance: how much the style of a request counts (`core.guidance`): 1 as the model was taught; any other costs
+            as much as twice as many pieces.
 
     Attributes:
-        nats: -log p of the tokens that each piece got, among those allowed.
+        nats: -log p of the tokens that each piece got, among those allowed, as they were drawn at temperature 1.
         n_tokens: how many these are.
     """
 
-    def __init__(self, model: Muse, requests: Sequence[Request], sampling: Sampling, seed: int):
+    def __init__(self, model: Muse, requests: Sequence[Request], sampling: Sampling, seed: int, guidance: float = 1.0):
         self.guides = [MuseGuide(request, model.config.context) for request in requests]
         self.nats = [0.0] * len(self.guides)
         self.n_tokens = [0] * len(self.guides)
-        self._engine = engine_for(model, len(self.guides))
+        self._engine = _engine(model, requests, guidance)
         self._sampling, self._seed = sampling, seed
 
     def __iter__(self) -> Iterator[tuple[int, Bar | GridNote]]:
@@ -46,3 +52,15 @@ class Generation:
     def grids(self) -> list[GridScore]:
         """Returns the pieces as far as they are written, prompts included."""
         return [collect(guide.events) for guide in self.guides]
+
+
+def _engine(model: Muse, requests: Sequence[Request], guidance: float) -> Engine:
+    n_rows = len(requests)
+    if guidance == 1 or all(request.controls.style is None for request in requests):
+        return engine_for(model, n_rows)
+    return GuidedEngine(engine_for(model, 2 * n_rows), n_rows, guidance, _without_style)
+
+
+def _without_style(inputs: Tensor) -> Tensor:
+    tokens = inputs[:, 0]
+    return inputs[(tokens < v.STYLE.first) | (tokens >= v.STYLE.first + v.STYLE.size)]

@@ -113,6 +113,7 @@ def test_the_same_seed_gives_the_same_bytes_and_the_text_says_how(compose: Verb,
         "--seed": "9",
         "--temperature": str(api.DEFAULT_TEMPERATURE),
         "--top-p": str(api.DEFAULT_TOP_P),
+        "--guidance": str(api.DEFAULT_GUIDANCE),
     }
     assert given == expected | {"--model": tiny_muse}
     assert read_again(first[1], tmp_path).texts == first[1].texts
@@ -148,6 +149,7 @@ def test_every_finished_bar_is_told_in_order(compose: Verb):
         ({"seed": -1}, InputError, "seed is -1"),
         ({"temperature": -0.1}, InputError, "temperature is -0.1"),
         ({"top_p": 0}, InputError, "top_p is 0"),
+        ({"guidance": 10.5}, InputError, "guidance is 10.5; allowed are 0 to 10"),
         ({"n": 65}, InputError, "n is 65"),
         ({"model": "muse-tinny"}, UnknownNameError, "nearest: muse-tiny"),
     ],

@@ -48,6 +48,7 @@ class Recorder:
         ("key", "a minor", "a minor"),
         ("meter", "3/4", "3/4"),
         ("top_p", 0.5, 0.5),
+        ("guidance", 3, 3.0),
     ],
 )
 def test_a_wish_reaches_the_player_in_its_type(verb, value, taken):
@@ -126,7 +127,7 @@ class Wary(Recorder):
         **dict.fromkeys(("composer", "key", "meter", "density"), (str, type(None))),
         "instruments": (list, type(None)),
         "tempo": (float, type(None)),
-        **dict.fromkeys(("temperature", "top_p"), (float,)),
+        **dict.fromkeys(("temperature", "top_p", "guidance"), (float,)),
         **dict.fromkeys(("seed", "bars"), (int, type(None))),
     }
 
