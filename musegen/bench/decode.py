@@ -35,11 +35,16 @@ BATCHES = (1, 8, 32)
 MOST_NEW = {1: 512, 8: 64, 32: 24}
 """How many tokens are written at most with so many rows: more would take long and tell no more."""
 
-ENSEMBLES = {
-    "piano": ("piano",),
-    "quartet": ("violin", "viola", "cello", "contrabass"),
-    "band": ("drums", "electric-bass", "electric-guitar", "piano", "strings", "trumpet", "saxophone"),
+ENSEMBLES: dict[str, dict[str, Any]] = {
+    "piano": {"instruments": ("piano",)},
+    "piano, chopin": {"instruments": ("piano",), "composer": "chopin"},  # guided: two rows a piece
+    "quartet": {"instruments": ("violin", "viola", "cello", "contrabass")},
+    "band": {
+        "instruments": ("drums", "electric-bass", "electric-guitar", "piano", "strings", "trumpet", "saxophone"),
+    },
 }
+"""What is composed, by name."""
+
 PEER = "transformers"
 COMPILED, IN_NUMPY = "musegen", "musegen, no compiler"
 _READ = 1 << 26  # float32 numbers: far more than a cache holds
@@ -294,24 +299,24 @@ def _music(turns: int, tell: OnProgress) -> list[dict[str, Any]]:
     """Returns a row for each ensemble: bars a second, how many times faster than it plays, and what eight cost."""
     from musegen import api
 
-    def seconds_of(n: int, instruments: Sequence[str], seed: int) -> tuple[float, list[float]]:
+    def seconds_of(n: int, asked: dict[str, Any], seed: int) -> tuple[float, list[float]]:
         started = time.perf_counter()
-        scores = api.compose(instruments=instruments, bars=_BARS, tempo=120, meter="4/4", seed=seed, n=n)
+        scores = api.compose(**asked, bars=_BARS, tempo=120, meter="4/4", seed=seed, n=n)
         return time.perf_counter() - started, [score.duration_seconds for score in scores]
 
     rows = []
-    for done, (name, instruments) in enumerate(ENSEMBLES.items()):
+    for done, (name, asked) in enumerate(ENSEMBLES.items()):
         tell("Music", done, len(ENSEMBLES))
         bars, faster = [], []
         for turn in range(turns):
-            seconds, [played] = seconds_of(1, instruments, turn)
+            seconds, [played] = seconds_of(1, asked, turn)
             bars.append(_BARS / seconds)
             faster.append(played / seconds)
-        beside, _ = seconds_of(_BESIDE, instruments, 0)  # once: it takes long
+        beside, _ = seconds_of(_BESIDE, asked, 0)  # once: it takes long
         rows.append(
             {
                 "ensemble": name,
-                "instruments": len(instruments),
+                "instruments": len(asked["instruments"]),
                 "bars_per_second": statistics.median(bars),
                 "times_faster_than_played": statistics.median(faster),
                 f"bars_per_second_of_{_BESIDE}": _BESIDE * _BARS / beside,

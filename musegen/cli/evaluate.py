@@ -85,7 +85,12 @@ def muse(
 
 def _print_judged(report: Mapping[str, Any]) -> None:
     """Print what `music.judging.judge` found."""
-    typer.echo(f"\n{report['n_written']:,} written pieces of 16 bars beside {report['n_real']:,} held-out ones.")
+    drawn = ", ".join(
+        f"{name} {report[name.replace('-', '_')]}" for name in ("temperature", "top-p", "guidance", "seed")
+    )
+    typer.echo(
+        f"\n{report['n_written']:,} written pieces of 16 bars ({drawn}) beside {report['n_real']:,} held-out ones."
+    )
     _table("Distance to real pieces, as a multiple of that between two halves of them", report["likeness"])
     _table("Bars that nearly equal one before them, and empty bars (%)", [_in_hundreds(r) for r in report["bars"]])
     _table("Bars that are equal, or nearly, to the bar so many before (%)", [_in_hundreds(r) for r in report["lags"]])
