@@ -301,14 +301,14 @@ def generation_of(order: Order, request: "Request", seed: int) -> "Generation":
     """Returns the generation that writes `n` pieces of one request."""
     from musegen.music.generate import Generation
 
-    return Generation(muse(order.model), [request] * order.n_written, sampling_of(order), seed, order.guidance)
+    return Generation(muse(order.model), [request] * order.n_written, sampling_of(order), seed)
 
 
 def sampling_of(order: Order) -> "Sampling":
     """Returns how tokens are drawn."""
     from musegen.core.sampling import Sampling
 
-    return Sampling(order.temperature, None, order.top_p)
+    return Sampling(order.temperature, None, order.top_p, order.guidance)
 
 
 def _generate(order: Order, request: "Request", on_bar: OnBar | None, on_ranked: OnRanked | None) -> list[GridScore]:

@@ -159,7 +159,7 @@ def _judged(
         labels += judging.missing(labels, [name for name in reference.classifier.labels if name in styles], _N_NAMED)
     tell = None if on_progress is None else partial(on_progress, "bars")
     requests, sampling = _requests(labels, order.model, seed), sampling_of(order)
-    grids = judging.write(muse(order.model), requests, sampling, seed, order.guidance, tell)
+    grids = judging.write(muse(order.model), requests, sampling, seed, tell)
     return judging.judge(grids, labels, n_likened, reference, known, seed, on_progress)
 
 
@@ -365,7 +365,6 @@ def evaluate_ranking(
     """
     import tempfile
 
-    from musegen.core.sampling import Sampling
     from musegen.music import rank_metrics
     from musegen.music.corpus import SPLITS, Corpus
 
@@ -374,7 +373,7 @@ def evaluate_ranking(
     n_windows, seed = whole("windows", windows, 2, _MAX_PIECES), whole("seed", seed, 0, MAX_SEED)
     candidates = whole("candidates", candidates, 2, MAX_CANDIDATES)
     styles_of(model)
-    corpus, sampling = Corpus(Path(data)), Sampling(DEFAULT_TEMPERATURE, None, DEFAULT_TOP_P)
+    corpus, sampling = Corpus(Path(data)), sampling_of(Order())
     real, real_labels = rank_metrics.real_pieces(corpus, split)
     with tempfile.TemporaryDirectory() as temporary:
         written, labels = rank_metrics.write_candidates(

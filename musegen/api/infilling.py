@@ -143,7 +143,7 @@ def _inpainted(
     def write(requests: "Sequence[Request]") -> "list[GridScore]":
         nonlocal done
         # Each stretch draws from a seed of its own.
-        generation = Generation(model, requests, sampling_of(order), order.drawn_seed + done, order.guidance)
+        generation = Generation(model, requests, sampling_of(order), order.drawn_seed + done)
         for row, _ in generation:
             if on_progress and row == 0:
                 on_progress(done + min(guide.bars_written for guide in generation.guides) - 1, what.last - what.first)

@@ -31,6 +31,7 @@ class Sampling:
         temperature: 0 (always the likeliest value) or more; 1 leaves the distribution as the model gives it.
         top_k: how many values may be drawn, at least 1; None allows all.
         top_p: how much probability may be drawn, above 0 to 1.
+        guidance: how much a condition counts for the logits (`guidance.GuidedEngine`): 1 as the model was taught.
 
     Raises:
         InputError: if a number is out of range.
@@ -39,6 +40,7 @@ class Sampling:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float = 1.0
+    guidance: float = 1.0
 
     def __post_init__(self):
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -47,6 +49,8 @@ class Sampling:
             raise InputError(f"top_k must be at least 1, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+        if not (math.isfinite(self.guidance) and self.guidance >= 0):
+            raise InputError(f"guidance must be 0 or more, got {self.guidance}")
 
     def odds(self, logits: np.ndarray) -> np.ndarray:
         """Returns what is drawn from: (V,) odds of at most 1, up to a factor probabilities; 0 for what is left out.

@@ -21,21 +21,20 @@ class Generation:
     Args:
         model: in eval mode.
         requests: what each piece is to be.
-        sampling: how tokens are drawn.
+        sampling: how tokens are drawn. Its guidance is that by the styles of the requests; any but 1 costs as much as
+            twice as many pieces.
         seed: the same seed gives the same pieces, 0 or more.
-        guidance: how much the style of a request counts (`core.guidance`): 1 as the model was taught; any other costs
-            as much as twice as many pieces.
 
     Attributes:
         nats: -log p of the tokens that each piece got, among those allowed, as they were drawn at temperature 1.
         n_tokens: how many these are.
     """
 
-    def __init__(self, model: Muse, requests: Sequence[Request], sampling: Sampling, seed: int, guidance: float = 1.0):
+    def __init__(self, model: Muse, requests: Sequence[Request], sampling: Sampling, seed: int):
         self.guides = [MuseGuide(request, model.config.context) for request in requests]
         self.nats = [0.0] * len(self.guides)
         self.n_tokens = [0] * len(self.guides)
-        self._engine = _engine(model, requests, guidance)
+        self._engine = _engine(model, requests, sampling.guidance)
         self._sampling, self._seed = sampling, seed
 
     def __iter__(self) -> Iterator[tuple[int, Bar | GridNote]]:

@@ -43,7 +43,6 @@ def write(
     requests: Sequence[Request],
     sampling: Sampling,
     seed: int,
-    guidance: float = 1.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[GridScore]:
     """Writes a piece for each request, in the order of the requests.
@@ -53,7 +52,6 @@ def write(
         requests: each with a number of bars.
         sampling: how tokens are drawn.
         seed: of everything drawn.
-        guidance: how much the styles count.
         on_progress: called with how many bars are done, and of how many.
     """
     # Those that are likely to be about as long are written side by side.
@@ -63,7 +61,7 @@ def write(
     n_done = 0
     for start in range(0, len(order), BATCH_SIZE):
         rows = order[start : start + BATCH_SIZE]
-        generation = Generation(model, [requests[row] for row in rows], sampling, seed + start, guidance)
+        generation = Generation(model, [requests[row] for row in rows], sampling, seed + start)
         for _, event in generation:
             if isinstance(event, Bar):
                 n_done += 1

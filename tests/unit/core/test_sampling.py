@@ -105,6 +105,8 @@ def test_sample_is_reproducible():
         {"top_p": 0.0},
         {"top_p": 1.1},
         {"top_p": math.nan},
+        {"guidance": -0.5},
+        {"guidance": math.inf},
     ],
 )
 def test_bad_settings(settings: dict[str, float]):

@@ -118,7 +118,7 @@ def test_pieces_are_written_in_the_order_of_their_requests(corpus):
     model = build_muse(MuseConfig(d_model=16, n_heads=2, n_layers=1, context=128)).eval()
     requests = [a_request(n_bars, seed) for seed, n_bars in enumerate([3, 1, 2, 1, 4, 2, 1, 1, 2, 3])]
     done = []
-    grids = write(model, requests, Sampling(), 1, on_progress=lambda *progress: done.append(progress))
+    grids = write(model, requests, Sampling(), 1, lambda *progress: done.append(progress))
     assert [grid.n_bars for grid in grids] == [request.n_bars for request in requests]
     assert [set(grid.notes[:, 1]) for grid in grids] == [set(request.playing) for request in requests]
     assert done[-1] == (20, 20)
