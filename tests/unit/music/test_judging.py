@@ -1,6 +1,10 @@
+import json
+
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
+from safetensors import safe_open
 
 from musegen import api, registry
 from musegen.core.sampling import Sampling
@@ -91,6 +95,27 @@ def test_a_damaged_reference_is_named(reference, tmp_path):
     path.write_bytes(b"not at all")
     with pytest.raises(DataError, match="no usable reference"):
         Reference.load(path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"format": 99}, "was made by another version of musegen; make it again"),
+        ({"vocabulary": "other"}, "was made by another version of musegen; make it again"),
+        ({"real": None}, "is no usable reference: KeyError: 'real'"),
+    ],
+)
+def test_a_reference_that_does_not_fit_says_why(reference, tmp_path, facts, message):
+    path = tmp_path / "reference.safetensors"
+    reference.save(path)
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        kept = json.loads(file.metadata()["reference"]) | facts
+    text = json.dumps({name: value for name, value in kept.items() if value is not None})
+    safetensors.numpy.save_file(arrays, path, {"reference": text})
+    with pytest.raises(DataError) as refused:
+        Reference.load(path)
+    assert str(refused.value).startswith(f"{path} {message}")
 
 
 def test_training_pieces_are_found_to_be_copies(reference, corpus):
