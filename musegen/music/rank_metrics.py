@@ -114,7 +114,7 @@ def write_candidates(
     known = [int(i) for i in corpus.select(split) if corpus.labels[i] in styles]
     usable = [index for index, _ in windows(corpus, known, 1, np.random.default_rng(seed))]
     if not usable:
-        raise DataError(f"{corpus.folder} has no piece of {N_BARS} bars in its {split} split that the model knows")
+        raise corpus.lacks(f"no piece of {N_BARS} bars with a label that the model knows", split)
     order = np.random.default_rng(seed).permutation(usable)
     # Each item is a window: of piece "17", the "0"th time that this piece comes.
     items = [f"{order[place % len(order)]} {place // len(order)}" for place in range(n_windows)]
@@ -257,7 +257,7 @@ def real_pieces(corpus: Corpus, split: str) -> tuple[dict[str, np.ndarray], list
     """
     found = list(windows(corpus, corpus.select(split).tolist(), 1, np.random.default_rng(0)))
     if len(found) < 2:
-        raise DataError(f"{corpus.folder} has fewer than 2 pieces of {N_BARS} bars in its {split} split")
+        raise corpus.lacks(f"fewer than 2 pieces of {N_BARS} bars", split)
     return counts([grid for _, grid in found]), [corpus.labels[index] for index, _ in found]
 
 

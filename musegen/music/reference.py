@@ -253,7 +253,7 @@ def build(
     report = on_progress or (lambda what, done, total: None)
     found = list(windows(corpus, corpus.select(split).tolist(), 1, np.random.default_rng(0)))
     if len(found) < 2:
-        raise DataError(f"{corpus.folder} has fewer than 2 pieces of {N_BARS} bars in its {split} split")
+        raise corpus.lacks(f"fewer than 2 pieces of {N_BARS} bars", split)
     labels = [corpus.labels[index] for index, _ in found]
     places = joined(known)
     real = Sample.of([grid for _, grid in found], labels, places, partial(report, "copies in real pieces"))

@@ -164,6 +164,8 @@ def test_muse_is_judged_with_and_without_the_corpus(tiny_muse, shards):
     for key in ("likeness", "lags", "bars", "copying"):
         assert alone[key] == report[key]
     assert alone["copies"] is None and "models" not in alone
+    with pytest.raises(InputError, match=f"split is test; the reference of {tiny_muse} has valid"):
+        api.evaluate_muse(model=tiny_muse, written=3, split="test")
     again = api.evaluate_muse(model=tiny_muse, written=3, seed=2)
     assert again["likeness"] != alone["likeness"]
 
@@ -175,6 +177,8 @@ def test_what_is_wrong_is_named_before_anything_is_measured(tiny_muse, shards):
         api.evaluate_muse(model=tiny_muse, write_reference=True)
     with pytest.raises(InputError, match="max_pieces needs shards"):
         api.evaluate_muse(model=tiny_muse, max_pieces=3)
+    with pytest.raises(InputError, match="written 0 needs shards"):
+        api.evaluate_muse(model=tiny_muse, written=0)
 
 
 def test_whoever_copies_is_warned(tiny_muse, reference, corpus, monkeypatch):
