@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from musegen.midi.score import Score
 
 _ENDINGS = (".mid", ".midi", ".musicxml", ".xml", ".mxl")  # known here, so that a typing error loads nothing
-_SEEN_BARS = 4  # of a prompt, in the picture of what follows it
 
 Out = Annotated[
     Path,
@@ -182,9 +181,10 @@ def _write(
         score.write(path)
     if sheet is not None:
         from musegen.midi.picture.sheet import sheet as draw
+        from musegen.midi.score import Score
 
-        newest = n_bars + _SEEN_BARS if "prompt" in options else None
-        draw(scores, [path.stem for path in paths], sheet, newest)
+        shows_prompt = "prompt" in options and not options["only_new"]
+        draw(scores, [path.stem for path in paths], sheet, Score.read(options["prompt"]) if shows_prompt else None)
     if as_json:
         from musegen import api
 
