@@ -7,11 +7,14 @@ import torch
 from safetensors import safe_open
 
 from musegen import api, registry
+from musegen.api import composing
+from musegen.api.composing import warn_of_copies
 from musegen.core.sampling import Sampling
 from musegen.errors import CopyWarning, DataError, InputError
 from musegen.midi.instruments import INSTRUMENTS
 from musegen.midi.score import Meters, Notes, Score, Tempos, Track
 from musegen.music import vocabulary as v
+from musegen.music.copies import Fingerprints
 from musegen.music.corpus import Corpus, prepare_corpus
 from musegen.music.grammar import Request
 from musegen.music.grid import quantise
@@ -184,14 +187,19 @@ def test_what_is_wrong_is_named_before_anything_is_measured(tiny_muse, shards):
 def test_whoever_copies_is_warned(tiny_muse, reference, corpus, monkeypatch):
     grid = next(windows(corpus, corpus.select("train").tolist(), 1, np.random.default_rng(0)))[1]
     file = registry.checkpoint_folder(tiny_muse) / registry.REFERENCE
+    n = reference.fingerprints.longest(grid)
+    assert n > 0
+    with pytest.warns(CopyWarning, match=f"piece 2 of 2 repeats {n} notes in a row"):
+        warn_of_copies([grid.bars(0, 0), grid], reference.fingerprints)
     reference.save(file)
     try:
-        from musegen.api.composing import warn_of_copies
-
-        n = reference.fingerprints.longest(grid)
-        assert n > 0
-        with pytest.warns(CopyWarning, match=f"piece 2 of 2 repeats {n} notes in a row"):
-            warn_of_copies([grid.bars(0, 0), grid], tiny_muse)
         api.compose(model=tiny_muse, bars=2, seed=1)  # a warning would be an error here
+        monkeypatch.setattr(Fingerprints, "longest", lambda self, grid: 17)
+        with pytest.warns(CopyWarning, match="the piece repeats 17 notes in a row"):
+            api.compose(model=tiny_muse, bars=2, seed=1)
+        file.write_bytes(b"damaged")
+        monkeypatch.setattr(composing, "generation_of", lambda *_: pytest.fail("written before it was refused"))
+        with pytest.raises(DataError, match="no usable reference"):
+            api.compose(model=tiny_muse, bars=2, seed=1)
     finally:
         file.unlink()
