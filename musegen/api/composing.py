@@ -150,16 +150,7 @@ def continue_score(
         CopyWarning: as in `compose`, of the new bars.
         MeterWarning: the prompt is in a meter that no model knows, such as 17/4, and the new bars are in another.
     """
-    from musegen.music.continuation import (
-        FreeTime,
-        completed,
-        extended,
-        meter_at,
-        next_bar_line,
-        on_grid,
-        tail,
-        velocity_levels,
-    )
+    from musegen.music.continuation import FreeTime, completed, extended, next_bar_line, on_grid, tail, velocity_levels
     from musegen.music.grammar import Request
 
     asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, n, model)
@@ -174,7 +165,7 @@ def continue_score(
     start = next_bar_line(score, grid)
     controls = completed(order.controls, score, grid, start)
     if order.meter is None:
-        _warn_of_meter(meter_at(score, start), controls)
+        _warn_of_meter(score, start, controls)
     levels = velocity_levels(grid)
     request = Request(controls, order.bars, keep_meter=True, keep_tempo=True, prompt=grid, velocities=levels)
     scores = [extended(score, grid, longer, order.tempo) for longer in _generate(order, request, on_bar, on_ranked)]
@@ -336,8 +327,11 @@ def _generate(order: Order, request: "Request", on_bar: OnBar | None, on_ranked:
     return grids
 
 
-def _warn_of_meter(before: tuple[int, int], controls: Controls) -> None:
-    """Warns where new bars are in another meter than those before them."""
+def _warn_of_meter(score: Score, start: int, controls: Controls) -> None:
+    """Warns where new bars, from tick `start` on, are in another meter than those before them."""
+    from musegen.music.continuation import meter_at
+
+    before = meter_at(score, start)
     after = None if controls.meter is None else v.METERS[controls.meter]
     if after and after != before:
         heard, new = ("{}/{}".format(*meter) for meter in (before, after))
