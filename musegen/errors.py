@@ -11,7 +11,11 @@
 
 A message names the argument, what came and what is allowed, and fits on one line: the command line prints it as it is.
 
-`CopyWarning` (a UserWarning) is no error: what was written is worth a second look.
+What is no error, but worth a second look:
+
+    MusegenWarning (a UserWarning)
+    ├── CopyWarning                      what was written repeats more of a training piece than is usual
+    └── MeterWarning                     new bars are in another meter than those that they follow
 """
 
 import difflib
@@ -79,5 +83,13 @@ class PortError(MusegenError):
     """A MIDI port or its server cannot be opened, hangs or has gone."""
 
 
-class CopyWarning(UserWarning):
+class MusegenWarning(UserWarning):
+    """What was made is worth a second look."""
+
+
+class MeterWarning(MusegenWarning):
+    """New bars are in another meter than those that they follow."""
+
+
+class CopyWarning(MusegenWarning):
     """What was written repeats more of a training piece than pieces that nobody copied do."""

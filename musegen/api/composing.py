@@ -15,7 +15,7 @@ from musegen import registry
 from musegen.api.arguments import drawn_seed, signed, whole
 from musegen.api.choosing import RANKINGS, Choice, OnRanked
 from musegen.api.models import DEFAULT_MODEL, muse, plain, styles_of
-from musegen.errors import CopyWarning, InputError, UnknownNameError
+from musegen.errors import CopyWarning, InputError, MeterWarning, UnknownNameError
 from musegen.midi.convert import ScoreLike, as_score
 from musegen.midi.instruments import DRUMS, INSTRUMENTS, MAX_PITCHED, instrument_index
 from musegen.midi.score import Score, Tempos
@@ -26,6 +26,7 @@ from musegen.music.tokenizer import Bar, Controls
 
 if TYPE_CHECKING:
     from musegen.core.sampling import Sampling
+    from musegen.music.copies import Fingerprints
     from musegen.music.generate import Generation
     from musegen.music.grammar import Request
 
@@ -89,6 +90,7 @@ def compose(
     Raises:
         InputError: an argument is not usable; UnknownNameError lists the nearest names.
         CheckpointError: the model is damaged.
+        DataError: what the model's folder says of real pieces is damaged.
 
     Warns:
         CopyWarning: a piece repeats more of a training piece than music that was kept back does.
@@ -146,9 +148,11 @@ def continue_score(
         InputError: the prompt has no notes, or an argument is not usable.
         ScoreFileError: the file cannot be read.
         CheckpointError: the model is damaged.
+        DataError: what the model's folder says of real pieces is damaged.
 
     Warns:
         CopyWarning: as in `compose`, of the new bars.
+        MeterWarning: the prompt is in a meter that no model knows, such as 17/4, and the new bars are in another.
     """
     from musegen.music.continuation import FreeTime, completed, extended, next_bar_line, on_grid, tail, velocity_levels
     from musegen.music.grammar import Request
@@ -164,6 +168,8 @@ def continue_score(
         raise InputError("prompt has no notes; compose starts from nothing")
     start = next_bar_line(score, grid)
     controls = completed(order.controls, score, grid, start)
+    if order.meter is None:
+        _warn_of_meter(score, start, controls)
     levels = velocity_levels(grid)
     request = Request(controls, order.bars, keep_meter=True, keep_tempo=True, prompt=grid, velocities=levels)
     scores = [extended(score, grid, longer, order.tempo) for longer in _generate(order, request, on_bar, on_ranked)]
@@ -313,7 +319,7 @@ def sampling_of(order: Order) -> "Sampling":
 
 def _generate(order: Order, request: "Request", on_bar: OnBar | None, on_ranked: OnRanked | None) -> list[GridScore]:
     """Writes the candidates for one request, prompts included, and returns the best `n`."""
-    choice = Choice(order.model, order.rank, order.n, order.n_written)
+    choice, fingerprints = Choice(order.model, order.rank, order.n, order.n_written), _fingerprints(order.model)
     generation = generation_of(order, request, order.drawn_seed)
     for row, event in generation:
         finished = generation.guides[row].bars_written - 1
@@ -324,18 +330,37 @@ def _generate(order: Order, request: "Request", on_bar: OnBar | None, on_ranked:
             on_bar(row, order.bars)
     first_bar = request.prompt.n_bars if request.prompt is not None else 0
     grids = choice.of(generation, request.controls, first_bar, on_ranked)
-    warn_of_copies([grid.bars(grid.n_bars - order.bars, grid.n_bars) for grid in grids], order.model)
+    if fingerprints:
+        warn_of_copies([grid.bars(grid.n_bars - order.bars, grid.n_bars) for grid in grids], fingerprints)
     return grids
 
 
-def warn_of_copies(grids: Sequence[GridScore], model: str) -> None:
-    """Warns of pieces with longer passages of training pieces than held-out music has, if the model's folder tells."""
+def _warn_of_meter(score: Score, start: int, controls: Controls) -> None:
+    """Warns where new bars, from tick `start` on, are in another meter than those before them."""
+    from musegen.music.continuation import meter_at
+
+    before = meter_at(score, start)
+    after = None if controls.meter is None else v.METERS[controls.meter]
+    if after and after != before:
+        heard, new = ("{}/{}".format(*meter) for meter in (before, after))
+        text = f"the prompt is in {heard}, a meter that models do not know; the new bars are in {new}"
+        warnings.warn(text, MeterWarning, 3)
+
+
+def _fingerprints(model: str) -> "Fingerprints | None":
+    """Returns those of the pieces that a model was trained on, if its folder has them.
+
+    Raises:
+        DataError: they are damaged.
+    """
     from musegen.music.reference import Reference
 
     file = registry.checkpoint_folder(model) / registry.REFERENCE
-    if not file.exists():
-        return
-    fingerprints = Reference.load(file).fingerprints
+    return Reference.load(file).fingerprints if file.exists() else None
+
+
+def warn_of_copies(grids: Sequence[GridScore], fingerprints: "Fingerprints") -> None:
+    """Warns of pieces with longer passages of training pieces than held-out music has."""
     for row, grid in enumerate(grids, start=1):
         if n := fingerprints.longest(grid):
             which = f"piece {row} of {len(grids)}" if len(grids) > 1 else "the piece"

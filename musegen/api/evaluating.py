@@ -67,9 +67,9 @@ def evaluate_muse(
         model: a trained model.
         split: "train", "valid" or "test".
         max_pieces: how many pieces of it are scored in nats, always the same ones; None for all.
-        written: how many pieces of 16 bars are written, 0 for none; None for as many as there are real ones. They have
-            the labels of the real pieces in their shares; so that there are 8 of each composer whom the classifier
-            knows, some more are written, for it alone.
+        written: how many pieces of 16 bars are written; None for as many as there are real ones, 0, which needs data,
+            for none. They have the labels of the real pieces in their shares; so that there are 8 of each composer
+            whom the classifier knows, some more are written, for it alone.
         temperature, top_p, guidance: how they are drawn, as in `compose`.
         seed: of everything drawn, 0 or more.
         write_reference: keep what the data says of real pieces in the model's folder.
@@ -80,7 +80,7 @@ def evaluate_muse(
         and what `music.judging.judge` gives.
 
     Raises:
-        InputError: there is no such split or model, or a number is out of range.
+        InputError: there is no such split or model, a number is out of range, or something needs data.
         DataError: the shards or the reference cannot be used.
         CheckpointError: the model is damaged.
     """
@@ -88,8 +88,9 @@ def evaluate_muse(
 
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
-    if data is None and (write_reference or max_pieces is not None):
-        raise InputError(f"data is None; {'write_reference' if write_reference else 'max_pieces'} needs shards")
+    needy = {"write_reference": write_reference, "max_pieces": max_pieces is not None, "written 0": written == 0}
+    if data is None and any(needy.values()):
+        raise InputError(f"data is None; {next(name for name in needy if needy[name])} needs shards")
     n_written = None if written is None else whole("written", written, 0, _MAX_PIECES)
     order = Order(temperature=temperature, top_p=top_p, guidance=guidance, model=model)
     seed, styles = whole("seed", seed, 0, MAX_SEED), styles_of(model)
@@ -131,7 +132,10 @@ def _reference(
     from musegen.music.reference import Reference, build, known_moves
 
     if corpus is None:
-        return Reference.load(registry.checkpoint_folder(model) / registry.REFERENCE), None
+        kept = Reference.load(registry.checkpoint_folder(model) / registry.REFERENCE)
+        if kept.split != split:
+            raise InputError(f"split is {split}; the reference of {model} has {kept.split}, and others need shards")
+        return kept, None
 
     def baseline(labels: list[str]) -> "list[GridScore]":
         tell = None if on_progress is None else partial(on_progress, f"{BASELINE}'s pieces")

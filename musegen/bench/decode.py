@@ -18,10 +18,12 @@ import numpy as np
 import torch
 
 from musegen.api.arguments import MAX_CANDIDATES, whole
-from musegen.bench.precision import nats_of_precisions
+from musegen.api.models import DEFAULT_MODEL, muse
+from musegen.bench.precision import held_out, nats_of_precisions
 from musegen.core.decode import Engine, decode
 from musegen.music import vocabulary as v
 from musegen.music.compiled import PRECISIONS, CompiledEngine, can_compile
+from musegen.music.corpus import Corpus
 from musegen.music.engines import NumpyEngine
 from musegen.music.features import FEATURES
 from musegen.music.muse import PRESETS, Muse, MuseConfig
@@ -32,8 +34,8 @@ Run = Callable[[int, int], tuple[float, float]]
 """Decodes that many tokens behind that many of a prompt; returns the seconds until the first, and all."""
 
 BATCHES = (1, 8, 32)
-MOST_NEW = {1: 512, 8: 64, 32: 24}
-"""How many tokens are written at most with so many rows: more would take long and tell no more."""
+MOST_NEW = {8: 64, 32: 24}
+"""How many tokens are written at most with so many rows or more: more would take long and tell no more."""
 
 ENSEMBLES: dict[str, dict[str, Any]] = {
     "piano": {"instruments": ("piano",)},
@@ -69,7 +71,7 @@ def compare(
 
     Args:
         batches: sequences side by side, 1 to 64 each.
-        n_prompt: positions of a prompt, 1 to 1,023.
+        n_prompt: positions of a prompt, 1 to 1,022.
         n_new: tokens that are written, 2 to 1,024 less the prompt; with 8 rows or more it is `MOST_NEW` at most.
         turns: how often each is measured; medians are given.
         data: shards that `prepare_data` made, on whose held-out pieces the precisions are judged; None takes what the
@@ -91,13 +93,14 @@ def compare(
     n_prompt = whole("prompt", n_prompt, 1, config.context - 2)
     n_new = whole("new", n_new, 2, config.context - n_prompt)
     turns = whole("turns", turns, 1, 100)
+    pieces = None if data is None else held_out(Corpus(Path(data)), muse(DEFAULT_MODEL).config.context)
     tell = on_progress or (lambda *_: None)
     bandwidth = read_bytes_per_second()
     rows: list[dict[str, Any]] = []
     for done, batch in enumerate(sorted(set(batches))):
         tell("Decoding", done, len(batches))
-        most = min(most for n_rows, most in MOST_NEW.items() if n_rows <= batch)
-        rows += _decoding(config, batch, n_prompt, min(n_new, most), turns, bandwidth)
+        most = min([n_new, *(most for n_rows, most in MOST_NEW.items() if n_rows <= batch)])
+        rows += _decoding(config, batch, n_prompt, most, turns, bandwidth)
     tell("Decoding", len(batches), len(batches))
     one = {(row["way"], row["dtype"]): row["tokens_per_second"] for row in rows if row["batch"] == 1}
     for row in rows:
@@ -111,7 +114,7 @@ def compare(
         "compiled": can_compile(build_muse(config)),
         "peer": PEER if has_peer() else f"{PEER} is not installed: pip install 'musegen[bench]'",
         "decoding": rows,
-        "precision": nats_of_precisions(data, tell) if with_music else [],
+        "precision": nats_of_precisions(pieces, tell) if with_music else [],
         "music": _music(turns, tell) if with_music else [],
     }
 

@@ -6,7 +6,6 @@ is in the mean the divergence of its distributions from those of float32.
 
 from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,31 +26,28 @@ _PIECES = 8
 OnProgress = Callable[[str, int, int], None]
 
 
-def nats_of_precisions(data: str | Path | None, tell: OnProgress) -> list[dict[str, Any]]:
+def nats_of_precisions(pieces: list[np.ndarray] | None, tell: OnProgress) -> list[dict[str, Any]]:
     """Returns a row for each precision of the trained model; none where it cannot be compiled.
 
     Args:
-        data: shards of held-out pieces; None for what the model writes.
+        pieces: tokens of held-out pieces (`held_out`); None for what the model writes.
         tell: called with what is done, how much of it, and of how much.
-
-    Raises:
-        DataError: the shards cannot be used.
     """
     model = muse(DEFAULT_MODEL)
     if not can_compile(model):
         return []
     tell("Precision", 0, len(PRECISIONS))
-    pieces = written(model, _PIECES) if data is None else held_out(Corpus(Path(data)), model.config.context)
+    tokens = written(model, _PIECES) if pieces is None else pieces
     rows: list[dict[str, Any]] = []
     exact = np.zeros(0)
     for done, precision in enumerate(PRECISIONS):
-        losses = losses_of(model, precision, pieces)
+        losses = losses_of(model, precision, tokens)
         exact = losses if not rows else exact
         rows.append(
             {
                 "precision": precision,
                 "tokens": len(losses),
-                "of": "pieces the model wrote" if data is None else "held-out pieces",
+                "of": "pieces the model wrote" if pieces is None else "held-out pieces",
                 "nats_per_token": float(losses.mean()),
                 "more_than_float32": f"{(losses - exact).mean():+.5f}",
             }
@@ -61,7 +57,13 @@ def nats_of_precisions(data: str | Path | None, tell: OnProgress) -> list[dict[s
 
 
 def held_out(corpus: Corpus, context: int) -> list[np.ndarray]:
-    """Returns the tokens of the beginnings of validation pieces, always the same ones, as long as the context."""
+    """Returns the tokens of the beginnings of validation pieces, always the same ones, as long as the context.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not len(corpus.select("valid")):
+        raise corpus.lacks("no piece with a beat", "valid", advice="")
     chosen = np.random.default_rng(0).permutation(corpus.select("valid"))[:_PIECES]
     return [np.concatenate([[v.START], corpus.piece(int(index)).tokens[: context - 1]]) for index in chosen]
 

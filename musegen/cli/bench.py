@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from musegen.cli.arguments import given
-from musegen.cli.output import AsJson, print_facts, print_rows
+from musegen.cli.output import AsJson, print_facts, print_rows, rounded
 from musegen.cli.progress import StageProgress
 
 app = typer.Typer(no_args_is_help=True)
@@ -85,11 +85,7 @@ def _print_report(report: Mapping[str, Any], tables: Mapping[str, str], as_json:
     for key, what in tables.items():
         if report.get(key):
             typer.echo(f"\n{what}")
-            print_rows([_rounded(row) for row in report[key]], as_json)
-
-
-def _rounded(row: Mapping[str, Any]) -> dict[str, object]:
-    return {name: f"{value:.3f}" if isinstance(value, float) else value for name, value in row.items()}
+            print_rows([rounded(row) for row in report[key]], as_json)
 
 
 @app.command()

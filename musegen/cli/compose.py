@@ -15,13 +15,12 @@ import typer
 from musegen.cli.arguments import given, names
 from musegen.cli.output import AsJson, print_facts
 from musegen.cli.progress import BarProgress
-from musegen.errors import CopyWarning, InputError, ScoreFileError
+from musegen.errors import InputError, MusegenWarning, ScoreFileError
 
 if TYPE_CHECKING:
     from musegen.midi.score import Score
 
 _ENDINGS = (".mid", ".midi", ".musicxml", ".xml", ".mxl")  # known here, so that a typing error loads nothing
-_SEEN_BARS = 4  # of a prompt, in the picture of what follows it
 
 Out = Annotated[
     Path,
@@ -179,29 +178,30 @@ def _write(
     ranked: list[tuple[str, float]] = []
     n_rows = options.get("candidates", len(paths))
     with BarProgress(what, n_bars, n_rows) as progress, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CopyWarning)
+        warnings.simplefilter("always", MusegenWarning)
         scores = verb(
             **options, on_bar=progress.update, on_ranked=lambda by, marks: ranked.extend((by, mark) for mark in marks)
         )
-    copies = [str(warning.message) for warning in caught if issubclass(warning.category, CopyWarning)]
+    doubts = [str(warning.message) for warning in caught if issubclass(warning.category, MusegenWarning)]
     for path, score in zip(paths, scores, strict=True):
         score.write(path)
     if sheet is not None:
         from musegen.midi.picture.sheet import sheet as draw
+        from musegen.midi.score import Score
 
-        newest = n_bars + _SEEN_BARS if "prompt" in options else None
-        draw(scores, [path.stem for path in paths], sheet, newest)
+        shows_prompt = "prompt" in options and not options["only_new"]
+        draw(scores, [path.stem for path in paths], sheet, Score.read(options["prompt"]) if shows_prompt else None)
     if as_json:
         from musegen import api
 
         marks = [{by: mark} for by, mark in ranked] or [{}] * len(paths)
         files = [{"path": str(path), **mark, **api.info(path)} for path, mark in zip(paths, marks, strict=True)]
-        print_facts({"first_bar_seconds": progress.first_bar_seconds, "files": files, "copies": copies}, as_json)
+        print_facts({"first_bar_seconds": progress.first_bar_seconds, "files": files, "warnings": doubts}, as_json)
         return
     words = [f", {by} {mark:.2f}" for by, mark in ranked] or [""] * len(paths)
     for path, score, word in zip(paths, scores, words, strict=True):
         typer.echo(f"{path}: {score.n_notes:,} notes, {score.duration_seconds:.0f} s{word}")
-    for copy in copies:
-        typer.secho(f"musegen: {copy}", fg=typer.colors.YELLOW, err=True)
+    for doubt in doubts:
+        typer.secho(f"musegen: {doubt}", fg=typer.colors.YELLOW, err=True)
     if sheet is not None:
         typer.echo(sheet)

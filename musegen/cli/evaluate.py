@@ -8,7 +8,7 @@ import typer
 
 from musegen.cli.arguments import count, given
 from musegen.cli.compose import Guidance, Temperature, TopP
-from musegen.cli.output import AsJson, print_facts, print_rows
+from musegen.cli.output import AsJson, print_facts, print_rows, rounded
 from musegen.cli.progress import StageProgress
 
 app = typer.Typer(no_args_is_help=True)
@@ -37,7 +37,7 @@ def muse(
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(metavar="valid|test", help="Which of them.", show_default="valid")
+        str | None, typer.Option(metavar="train|valid|test", help="Which of them.", show_default="valid")
     ] = None,
     pieces: Annotated[
         int | None, typer.Option(metavar="N", help="Score only so many, always the same; all if left out.")
@@ -251,7 +251,7 @@ def _in_percent(row: Mapping[str, Any]) -> dict[str, object]:
 def ranking(
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Shards from `musegen data prepare`.")],
     split: Annotated[
-        str | None, typer.Option(metavar="valid|test", help="Which of them.", show_default="valid")
+        str | None, typer.Option(metavar="train|valid|test", help="Which of them.", show_default="valid")
     ] = None,
     windows: Annotated[
         int | None, typer.Option(metavar="N", help="How many headers, from held-out windows.", show_default="96")
@@ -281,15 +281,11 @@ def ranking(
         print_facts(report, as_json)
         return
     picked = (
-        f"one of {report['candidates']} picked for each of {count(report['n_windows'], 'window')} of {split or 'valid'}"
+        f"one of {report['candidates']} picked for each of {count(report['n_windows'], 'window')} of {report['split']}"
     )
     typer.echo(f"{report['model']}: {picked}, beside {count(report['n_real'], 'real piece')}.")
     typer.echo("Distances to real pieces: 1 is as near as half of them is to the other half. Gain: how much less.")
-    print_rows([_two_decimals(row) for row in report["choices"]], as_json)
-
-
-def _two_decimals(row: Mapping[str, Any]) -> dict[str, object]:
-    return {name: f"{value:.3f}" if isinstance(value, float) else value for name, value in row.items()}
+    print_rows([rounded(row) for row in report["choices"]], as_json)
 
 
 def _readable(row: Mapping[str, Any]) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,11 @@ def print_facts(facts: Mapping[str, object], as_json: bool) -> None:
 def print_rows(rows: Sequence[Mapping[str, object]], as_json: bool) -> None:
     """Print a list of things that have the same facts."""
     typer.echo(json.dumps(rows, indent=2) if as_json else "\n".join(_table(rows)))
+
+
+def rounded(row: Mapping[str, Any]) -> dict[str, object]:
+    """Returns a row of figures with three decimals each."""
+    return {name: f"{value:.3f}" if isinstance(value, float) else value for name, value in row.items()}
 
 
 def _lines(facts: Mapping[str, object], indent: str = "") -> list[str]:

@@ -110,8 +110,14 @@ class CompiledEngine:
         return self.model.head(self.model.norm(x[:, -1]))
 
     def step(self, inputs: Tensor, active: Tensor) -> Tensor:
-        """Appends one input (B, 1 + K) to rows that are `active` (B,); returns the logits (B, V) of what follows."""
+        """Appends one input (B, 1 + K) to rows that are `active` (B,); returns the logits (B, V) of what follows.
+
+        Raises:
+            InputError: an active row is full.
+        """
         [rows] = np.nonzero(active.numpy())
+        if (self.positions[rows] >= self.max_positions).any():  # C would write behind the end of the cache
+            raise InputError(f"a row holds {self.max_positions} inputs already, which is all that it can")
         tokens = inputs.numpy()[rows]
         parts = np.concatenate([self._factors[tokens[:, 0]], tokens[:, 1:] + self._firsts], axis=1)
         x = self._embed[parts].sum(1)

@@ -65,6 +65,12 @@ def next_bar_line(score: Score, grid: GridScore) -> int:
     return max(int(line), newest + 1)
 
 
+def meter_at(score: Score, tick: int) -> tuple[int, int]:
+    """Returns the meter of a score at a tick, such as (3, 4)."""
+    meter = score.meters[score.meters.start_ticks <= tick][-1]
+    return meter.numerator, meter.denominator
+
+
 def completed(asked: Header, score: Score, grid: GridScore, start: int) -> Header:
     """Returns what is asked of new bars, and where nothing is, what the prompt is like there.
 
@@ -77,8 +83,7 @@ def completed(asked: Header, score: Score, grid: GridScore, start: int) -> Heade
     newest = grid.bars(max(grid.n_bars - _HEARD_BARS, 0), grid.n_bars)
     heard = controls_of(encode(newest).tokens.astype(np.int64), asked.style)
     bpm = float(score.tempos.bpm[score.tempos.start_ticks <= start][-1])
-    meter = score.meters[score.meters.start_ticks <= start][-1]
-    named = v.METER_INDEX.get((meter.numerator, meter.denominator), int(grid.meters[-1]))
+    named = v.METER_INDEX.get(meter_at(score, start), int(grid.meters[-1]))
     return Header(
         style=asked.style,
         instruments=asked.instruments or _playing(score),

@@ -73,11 +73,6 @@ def longest_copies(rows: Sequence[np.ndarray], known: np.ndarray, on_progress: O
     return longest
 
 
-def longest_copy(grid: GridScore, known: np.ndarray) -> int:
-    """Returns how many notes the longest passage has that a piece shares with known ones; see `longest_copies`."""
-    return int(longest_copies([moves(grid)], known)[0])
-
-
 _WINDOW = 16  # passages, of whose hashes the least is kept
 _LOW_BITS, _HIGH_BITS = 32, 8  # of a hash that are kept; of the least of several, the lowest bits are still random
 

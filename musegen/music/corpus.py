@@ -27,6 +27,7 @@ SUFFIXES = (".mid", ".midi")
 SPLITS = ("train", "valid", "test")
 _PREPARATION = 1  # raise it when the same file is to give other shards
 _HELD_OUT = 0.04  # share of a label's pieces in each of valid and test
+_LEAST_WORKS = 10  # of a label that can spare some
 _SKETCH_SIZE = 64
 _SHINGLE = 12  # intervals in a row: long enough that two works hardly ever share one
 
@@ -213,7 +214,7 @@ def split(names: list[str], labels: list[str], works: list[int]) -> list[str]:
     for dealt in by_label.values():
         dealt.sort()
         sizes = [len(members[work]) for _, work in dealt]
-        wanted = max(round(_HELD_OUT * sum(sizes)), 1) if len(dealt) >= 10 else 0
+        wanted = max(round(_HELD_OUT * sum(sizes)), 1) if len(dealt) >= _LEAST_WORKS else 0
         most = max(2 * wanted, 2, sorted(sizes)[len(sizes) // 2])  # a work in dozens of editions would be a whole split
         queue = [members[work] for _, work in reversed(dealt) if len(members[work]) <= most]
         for name in ("valid", "test"):
@@ -268,6 +269,11 @@ class Corpus:
             for part, record in zip(self.splits, self.shards.records, strict=True)
         ]
         return np.flatnonzero(keep)
+
+    def lacks(self, what: str, split: str, advice: str = ", and --split train measures what they have") -> DataError:
+        """Returns the error that a split has not what is needed, and what to do."""
+        hint = f"; labels of fewer than {_LEAST_WORKS} works hold none out{advice}"
+        return DataError(f"{self.folder} has {what} in its {split} split{'' if split == 'train' else hint}")
 
 
 def summary(corpus: Corpus) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from musegen.music.copies import Fingerprints
 from musegen.music.generate import Generation
 from musegen.music.grammar import MuseGuide, Request
 from musegen.music.grid import GridScore
-from musegen.music.likeness import QUANTITIES, likeness
+from musegen.music.likeness import QUANTITIES, counts, likeness
 from musegen.music.muse import Muse
 from musegen.music.ngram import NGram
 from musegen.music.reference import OnProgress, Reference, Sample
@@ -159,14 +159,10 @@ def _likeness(sets: dict[str, Sample], seed: int) -> list[dict[str, Any]]:
             "unit": quantity.unit,
             "halves": found[WRITTEN][name].halves,
             "distance": found[WRITTEN][name].distance,
-            **{f"{who}_ratio": _number(figures[name].ratio) for who, figures in found.items()},
+            **{f"{who}_ratio": figures[name].ratio for who, figures in found.items()},
         }
         for name, quantity in QUANTITIES.items()
     ]
-
-
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 def _lags(sets: dict[str, Sample]) -> list[dict[str, Any]]:
@@ -223,7 +219,7 @@ def _composers(written: Sequence[GridScore], labels: Sequence[str], reference: R
     classifier = reference.classifier
     if classifier is None:
         return None
-    named = classifier.name(Sample.of(written, labels).counts) if written else []
+    named = classifier.name(counts(written)) if written else []
     table = confusion(labels, named, classifier.labels)
     return {
         "labels": classifier.labels,

@@ -137,6 +137,12 @@ def shares(histograms: np.ndarray) -> np.ndarray:
     return histograms / np.maximum(histograms.sum(1, keepdims=True), 1)
 
 
+def mean_shares(shares: np.ndarray) -> np.ndarray:
+    """Returns the mean (n_bins,) of `shares` (n, n_bins) over the pieces that have any; NaN where none has."""
+    some = shares[shares.any(1)]
+    return some.mean(0) if len(some) else np.full(shares.shape[1], np.nan)
+
+
 def distance(shares: np.ndarray, others: np.ndarray, quantity: Quantity) -> float:
     """Returns how far the means of two sets of `shares` (n, n_bins) lie apart; pieces without any are left out.
 
@@ -144,10 +150,7 @@ def distance(shares: np.ndarray, others: np.ndarray, quantity: Quantity) -> floa
         Half the sum of the differences (total variation, 0 to 1) where bins have no order; else the area between the
         cumulative shares (1-Wasserstein), in the quantity's unit; NaN where a set has nothing.
     """
-    sides = [side[side.any(1)] for side in (shares, others)]
-    if not all(map(len, sides)):
-        return float("nan")
-    gap = sides[0].mean(0) - sides[1].mean(0)
+    gap = mean_shares(shares) - mean_shares(others)
     if quantity.width is None:
         return float(np.abs(gap).sum() / 2)
     return float(np.abs(np.cumsum(gap)).sum() * quantity.width)
@@ -168,16 +171,16 @@ class Likeness:
     Args:
         distance: its mean distance to halves of the real pieces, in the quantity's unit.
         halves: the mean distance of two halves of them.
-        ratio: the first by the second.
     """
 
     distance: float
     halves: float
 
     @property
-    def ratio(self) -> float:
-        """The distance as a multiple of that between two halves."""
-        return self.distance / self.halves if self.halves else float("nan")
+    def ratio(self) -> float | None:
+        """The distance as a multiple of that between two halves; None where these do not lie apart, or one is NaN."""
+        ratio = self.distance / self.halves if self.halves else np.nan
+        return ratio if np.isfinite(ratio) else None
 
 
 def likeness(written: Counts, real: Counts, labels: Sequence[str], seed: int = 0) -> dict[str, Likeness]:

@@ -37,7 +37,7 @@ import numpy as np
 import torch
 
 from musegen.core.device import has_fast_bfloat16
-from musegen.errors import DataError, InputError
+from musegen.errors import InputError
 from musegen.music import vocabulary as v
 from musegen.music.corpus import Corpus, Piece
 from musegen.music.features import FEATURES, Place
@@ -269,7 +269,7 @@ def _forward(model: Muse, batch: list[View]) -> list[np.ndarray]:
 def _choose(corpus: Corpus, split: str, max_pieces: int | None) -> list[int]:
     pieces = corpus.select(split)
     if not len(pieces):
-        raise DataError(f"{corpus.folder} has no piece with a beat in its {split} split")
+        raise corpus.lacks("no piece with a beat", split)
     if max_pieces is not None and max_pieces < 1:
         raise InputError(f"max_pieces is {max_pieces}; allowed are 1 and more, or None for all")
     return np.sort(np.random.default_rng(0).permutation(pieces)[:max_pieces]).tolist()

@@ -27,7 +27,17 @@ from musegen.music.corpus import Corpus
 from musegen.music.critic import Critic
 from musegen.music.excerpts import load_muse, request_for
 from musegen.music.generate import Generation
-from musegen.music.likeness import QUANTITIES, Counts, Quantity, counts, distance, halves, shares
+from musegen.music.likeness import (
+    QUANTITIES,
+    Counts,
+    Likeness,
+    Quantity,
+    counts,
+    distance,
+    halves,
+    mean_shares,
+    shares,
+)
 from musegen.music.ranking import likelihoods, load_critic, verdicts
 from musegen.music.reference import N_BARS, windows
 from musegen.music.returns import returns
@@ -104,7 +114,7 @@ def write_candidates(
     known = [int(i) for i in corpus.select(split) if corpus.labels[i] in styles]
     usable = [index for index, _ in windows(corpus, known, 1, np.random.default_rng(seed))]
     if not usable:
-        raise DataError(f"{corpus.folder} has no piece of {N_BARS} bars in its {split} split that the model knows")
+        raise corpus.lacks(f"no piece of {N_BARS} bars with a label that the model knows", split)
     order = np.random.default_rng(seed).permutation(usable)
     # Each item is a window: of piece "17", the "0"th time that this piece comes.
     items = [f"{order[place % len(order)]} {place // len(order)}" for place in range(n_windows)]
@@ -174,7 +184,8 @@ def _gathered(written: Shards, n: int) -> Candidates:
 def nearness(corpus: Corpus, written: Candidates, labels: Sequence[str], seed: int) -> np.ndarray:
     """Returns how near each candidate is to what is usual in its label: (n_windows, n_candidates), 0 the nearest.
 
-    Distances are taken in units of their mean over all candidates, and added up over QUANTITIES.
+    Distances are taken in units of their mean over all candidates, and added up over QUANTITIES. Where there is nothing
+    to compare, such as the melodic intervals of drums, a candidate is as far as the mean.
     """
     means = _usual(corpus, labels, seed)
     scores = np.zeros(written.later.shape)
@@ -187,7 +198,9 @@ def nearness(corpus: Corpus, written: Candidates, labels: Sequence[str], seed: i
                 for row, label in zip(each, labels, strict=True)
             ]
         )
-        scores -= apart / max(float(apart.mean()), 1e-12)
+        known = np.isfinite(apart)
+        usual = max(float(apart[known].mean()), 1e-12) if known.any() else 1.0
+        scores -= np.where(known, apart, usual) / usual
     return scores
 
 
@@ -201,7 +214,7 @@ def _usual(corpus: Corpus, labels: Sequence[str], seed: int) -> dict[str, dict[s
     every = {name: np.concatenate([one[name] for one in own.values()]) for name in QUANTITIES}
     n = {label: len(next(iter(one.values()))) for label, one in own.items()}
     taken = {label: one if n[label] >= _LEAST else every for label, one in own.items()}
-    return {label: {name: shares(one[name]).mean(0) for name in QUANTITIES} for label, one in taken.items()}
+    return {label: {name: mean_shares(shares(one[name])) for name in QUANTITIES} for label, one in taken.items()}
 
 
 # --- Measuring
@@ -223,17 +236,17 @@ class Real:
         self._apart: dict[str, float] = {}
         for name, quantity in QUANTITIES.items():
             each = shares(counts[name])
-            self._ones[name] = np.array([each[one].mean(0) for one, _ in splits])
-            others = np.array([each[other].mean(0) for _, other in splits])
+            self._ones[name] = np.array([mean_shares(each[one]) for one, _ in splits])
+            others = np.array([mean_shares(each[other]) for _, other in splits])
             self._apart[name] = _distance(self._ones[name], others, quantity)
 
-    def ratios(self, written: Counts) -> dict[str, float]:
-        """Returns how far pieces lie from the halves, as a multiple of how far these lie apart, in each quantity."""
-        return {
-            name: _distance(self._ones[name], shares(written[name]).mean(0, keepdims=True), quantity)
-            / self._apart[name]
-            for name, quantity in QUANTITIES.items()
-        }
+    def ratios(self, written: Counts) -> dict[str, float | None]:
+        """Returns how far pieces lie from the halves, as a multiple of how far these lie apart (`Likeness.ratio`)."""
+        found = {}
+        for name, quantity in QUANTITIES.items():
+            apart = _distance(self._ones[name], mean_shares(shares(written[name]))[None], quantity)
+            found[name] = Likeness(apart, self._apart[name]).ratio
+        return found
 
 
 def real_pieces(corpus: Corpus, split: str) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -244,7 +257,7 @@ def real_pieces(corpus: Corpus, split: str) -> tuple[dict[str, np.ndarray], list
     """
     found = list(windows(corpus, corpus.select(split).tolist(), 1, np.random.default_rng(0)))
     if len(found) < 2:
-        raise DataError(f"{corpus.folder} has fewer than 2 pieces of {N_BARS} bars in its {split} split")
+        raise corpus.lacks(f"fewer than 2 pieces of {N_BARS} bars", split)
     return counts([grid for _, grid in found]), [corpus.labels[index] for index, _ in found]
 
 
@@ -265,7 +278,8 @@ def evaluate(written: Candidates, choices: dict[str, np.ndarray], real: Real, se
 
     Returns:
         A row for each way, "random" first: its ratios (`Real.ratios`) and their mean, the share of bars that return,
-        and beside "random" how much lower the mean is ("gain") with its standard error, over windows drawn again.
+        and beside "random" how much lower the mean is ("gain") with its standard error, over windows drawn again. A
+        ratio that there is not is None, and has no part in the mean.
     """
     n_windows, n_candidates = written.later.shape
     rng, everything = np.random.default_rng(seed), np.arange(n_windows)
@@ -273,16 +287,24 @@ def evaluate(written: Candidates, choices: dict[str, np.ndarray], real: Real, se
     ways |= {name: [scores.argmax(1)] for name, scores in choices.items()}
     rows = [_figures(written, picks, real, everything) for picks in ways.values()]
     drawn = [rng.integers(n_windows, size=n_windows) for _ in range(_N_RESAMPLES)]
-    again = np.array([[_figures(written, picks, real, each)["mean"] for picks in ways.values()] for each in drawn])
+    means = [[_figures(written, picks, real, each)["mean"] for picks in ways.values()] for each in drawn]
+    again = np.array(means, dtype=np.float64)  # NaN for None
     gains = again[:, :1] - again
     for way, row, gain in zip(ways, rows, gains.T, strict=True):
-        row["gain"] = None if way == RANDOM else rows[0]["mean"] - row["mean"]
-        row["gain_se"] = None if way == RANDOM else float(gain.std(ddof=1))
+        is_known = way != RANDOM and row["mean"] is not None
+        row["gain"] = rows[0]["mean"] - row["mean"] if is_known else None
+        row["gain_se"] = float(gain.std(ddof=1)) if is_known else None
     return [{"choice": way, **row} for way, row in zip(ways, rows, strict=True)]
 
 
 def _figures(written: Candidates, picks: list[Picks], real: Real, rows: np.ndarray) -> dict[str, Any]:
     found = [real.ratios({name: each[rows, one[rows]] for name, each in written.counts.items()}) for one in picks]
-    ratios = {name: float(np.mean([each[name] for each in found])) for name in QUANTITIES}
+    ratios = {name: _mean([each[name] for each in found]) for name in QUANTITIES}
     bars = [sum(int(each[rows, one[rows]].sum()) for one in picks) for each in (written.returning, written.later)]
-    return {**ratios, "mean": float(np.mean(list(ratios.values()))), "returning": bars[0] / max(bars[1], 1)}
+    return {**ratios, "mean": _mean(list(ratios.values())), "returning": bars[0] / max(bars[1], 1)}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Returns the mean of those that there are."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

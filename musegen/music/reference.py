@@ -136,18 +136,26 @@ class Reference:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if facts["format"] != _FORMAT or facts["vocabulary"] != v.fingerprint():
                 raise DataError(f"{path} was made by another version of musegen; make it again with --write-reference")
-            samples = [_sample(facts.get(name), arrays, name) for name in ("real", "baseline")]
-            composers = facts.get("composers")
-            classifier = ComposerClassifier(composers, *(arrays[key] for key in _CLASSIFIER)) if composers else None
-            assert samples[0] is not None
-            hashes = (arrays[f"fingerprints/{name}"] for name in _FINGERPRINTS)
-            fingerprints = Fingerprints(int(facts["fingerprint_notes"]), *hashes)
-            confusion = arrays["confusion"].astype(np.int64)
-            return cls(facts["split"], samples[0], samples[1], classifier, confusion, fingerprints)
+            return cls._of(facts, arrays)
+        except DataError:  # a ValueError too, but one that says all
+            raise
         except FileNotFoundError:
             raise DataError(f"there is no {path}; give the data, or make it with --write-reference") from None
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, AssertionError) as error:
+        except (OSError, SafetensorError, ValueError, LookupError, TypeError) as error:
             raise DataError(f"{path} is no usable reference: {type(error).__name__}: {error}") from None
+
+    @classmethod
+    def _of(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Reference":
+        """Returns what a file holds."""
+        baseline, composers = facts.get("baseline"), facts.get("composers")
+        return cls(
+            facts["split"],
+            _sample(facts["real"], arrays, "real"),
+            None if baseline is None else _sample(baseline, arrays, "baseline"),
+            ComposerClassifier(composers, *(arrays[key] for key in _CLASSIFIER)) if composers else None,
+            arrays["confusion"].astype(np.int64),
+            Fingerprints(int(facts["fingerprint_notes"]), *(arrays[f"fingerprints/{name}"] for name in _FINGERPRINTS)),
+        )
 
 
 _CLASSIFIER = ("weights", "biases", "mean", "scale")
@@ -163,9 +171,7 @@ def _arrays(sample: Sample) -> dict[str, np.ndarray]:
     return kept if sample.copies is None else {**kept, "copies": sample.copies.astype(np.int32)}
 
 
-def _sample(labels: list[str] | None, arrays: dict[str, np.ndarray], name: str) -> Sample | None:
-    if labels is None:
-        return None
+def _sample(labels: list[str], arrays: dict[str, np.ndarray], name: str) -> Sample:
     own = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
     counted: dict[str, Any] = {key: own[f"returns/{key}"].astype(np.int64) for key in _LAGS}
     counted |= {key: int(own[f"returns/{key}"][0]) for key in _NUMBERS}
@@ -247,7 +253,7 @@ def build(
     report = on_progress or (lambda what, done, total: None)
     found = list(windows(corpus, corpus.select(split).tolist(), 1, np.random.default_rng(0)))
     if len(found) < 2:
-        raise DataError(f"{corpus.folder} has fewer than 2 pieces of {N_BARS} bars in its {split} split")
+        raise corpus.lacks(f"fewer than 2 pieces of {N_BARS} bars", split)
     labels = [corpus.labels[index] for index, _ in found]
     places = joined(known)
     real = Sample.of([grid for _, grid in found], labels, places, partial(report, "copies in real pieces"))

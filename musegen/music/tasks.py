@@ -95,7 +95,7 @@ class MuseTask(Task):
             self.valid = self.train  # a handful of files can spare none; fine-tuning is short
         for name, pieces in (("train", self.train), ("valid", self.valid)):
             if not len(pieces):
-                raise DataError(f"{config.data} has no piece with a beat in its {name} split")
+                raise self.corpus.lacks("no piece with a beat", name, advice="")
         self.weights = self._weights(self.train)
         self.model = build_muse(model_config)
         if self.base:

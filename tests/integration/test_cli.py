@@ -269,6 +269,28 @@ def test_continue_keeps_the_prompt_as_it_is(musegen: Run, tmp_path: Path, prompt
     assert Score.read(tmp_path / "longer.musicxml").n_notes > prompt.n_notes
 
 
+def test_all_new_bars_of_a_free_performance_are_on_the_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """New bars of two seconds take two and more of the score's own where its tempo is fast."""
+    import numpy as np
+
+    from musegen.cli.compose import continue_
+    from musegen.midi.picture import sheet
+    from musegen.midi.score import Notes, Score, Tempos, Track
+
+    start = np.sort(np.random.default_rng(0).integers(0, 20_000, 80))
+    played = Track("", 0, False, Notes(start, np.full(80, 100), np.full(80, 60), np.full(80, 70)))
+    Score(480, (played,), Tempos([0], [200_000])).write(tmp_path / "prompt.mid")
+    drawn = []
+    draw = sheet.draw
+    monkeypatch.setattr(sheet, "draw", lambda *args, **more: drawn.append(more["bars"]) or draw(*args, **more))
+    options = {"bars": 6, "seed": 1, "sheet": tmp_path / "all.png"}
+    continue_(tmp_path / "prompt.mid", tmp_path / "longer.mid", **options)
+    longer = Score.read(tmp_path / "longer.mid")
+    first_new = min(note.start_ticks for track in longer.tracks for note in track.notes if note.start_ticks > start[-1])
+    [(first, last)] = drawn
+    assert 0 < (first - 1) * 1920 <= first_new and last * 1920 >= longer.end_ticks
+
+
 def make_midi(folder: Path, prompt: Path) -> None:
     """Files of two labels: copies of a prompt that differ in every note, so that some are held out."""
     import mido

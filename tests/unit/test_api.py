@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from musegen import api, registry
-from musegen.errors import DataError, InputError, ScoreFileError, UnknownNameError
+from musegen.errors import DataError, InputError, MeterWarning, ScoreFileError, UnknownNameError
 from musegen.midi.instruments import INSTRUMENTS, class_of, instrument_index
 from musegen.midi.score import Controls, Keys, Meters, Notes, PitchBends, Score, Tempos, TextKind, Track
 from musegen.midi.units import bpm_to_us_per_quarter
@@ -256,9 +256,11 @@ def test_other_instruments_meter_and_tempo_begin_on_the_bar_line(continue_score:
 
 def test_a_meter_that_the_grid_cannot_name_goes_on_in_four_quarters(continue_score: Verb, tmp_path: Path):
     prompt = Score(480, (PIANO,), meters=Meters([0], [17], [4]))
-    [longer] = continue_score(prompt)
+    with pytest.warns(MeterWarning, match=r"the prompt is in 17/4, .*; the new bars are in 4/4"):
+        [longer] = continue_score(prompt)
     check_continued(prompt, longer, 1920, 3, 1920, tmp_path)
     assert longer.meters == Meters([0, 1920], [17, 4], [4, 4])
+    continue_score(prompt, meter="3/4")  # a warning would be an error here
 
 
 def test_controllers_stay_and_are_let_go(continue_score: Verb, tmp_path: Path):

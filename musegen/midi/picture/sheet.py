@@ -10,9 +10,11 @@ from musegen.midi.files import write_atomically
 from musegen.midi.picture.pianoroll import MAX_HEIGHT, WIDTH, draw
 from musegen.midi.picture.roll import lay_out
 from musegen.midi.score import Score
+from musegen.midi.units import bar_counts
 
 _N_COLUMNS = 2
 _MOST_BARS = 400  # more are not looked at side by side
+_LEAD_IN = 4  # bars of what is continued, from that of its last note back
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -32,15 +34,15 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def sheet(
-    scores: Sequence[Score], titles: Sequence[str], path: str | os.PathLike[str], newest: int | None = None
+    scores: Sequence[Score], titles: Sequence[str], path: str | os.PathLike[str], prompt: Score | None = None
 ) -> None:
-    """Draws scores side by side, two in a row, each with as many bars as there is room for.
+    """Draws scores side by side, two in a row, each with as many bars from the first on as there is room for.
 
     Args:
         scores: at least one.
         titles: a line above each.
         path: a file that ends in .png.
-        newest: how many bars are drawn, the last ones; None for all from the first.
+        prompt: what all of them begin with, of which the last bars are drawn.
 
     Raises:
         InputError: the path ends otherwise, there is no score, or the picture would be too high.
@@ -51,9 +53,10 @@ def sheet(
     check_writable(path)
     if not scores:
         raise InputError("scores is empty; allowed are one and more")
+    first = 1 if prompt is None else _lead_in(prompt)
     room = MAX_HEIGHT // -(-len(scores) // _N_COLUMNS)
     rolls = [
-        Image.open(io.BytesIO(_drawn(score, title, room, newest))) for score, title in zip(scores, titles, strict=True)
+        Image.open(io.BytesIO(_drawn(score, title, room, first))) for score, title in zip(scores, titles, strict=True)
     ]
     rows = [rolls[first : first + _N_COLUMNS] for first in range(0, len(rolls), _N_COLUMNS)]
     heights = [max(roll.height for roll in row) for row in rows]
@@ -72,13 +75,19 @@ def sheet(
     write_atomically(path, data.getvalue())
 
 
-def _drawn(score: Score, title: str, room: int, newest: int | None) -> bytes:
-    """Returns the picture of as many bars, the first or the last ones, as fit into `room` pixels."""
-    n_all = lay_out(score, None, (1, 1)).n_bars
-    n_bars = min(n_all, newest or _MOST_BARS)
+def _lead_in(prompt: Score) -> int:
+    """Returns the number of the bar, from 1, with which the last bars of a prompt begin."""
+    newest = max((int(track.notes.start_ticks[-1]) for track in prompt.tracks if len(track.notes)), default=-1)
+    meters = prompt.meters
+    counts = bar_counts(meters.start_ticks, meters.numerator, meters.denominator, prompt.ticks_per_quarter, newest + 1)
+    return max(int(counts.sum()) - _LEAD_IN, 0) + 1
+
+
+def _drawn(score: Score, title: str, room: int, first: int) -> bytes:
+    """Returns the picture of as many bars, from the first on, as fit into `room` pixels."""
+    n_bars = min(lay_out(score, None, (1, 1)).n_bars - first + 1, _MOST_BARS)
     while True:
-        bars = (1, n_bars) if newest is None else (n_all - n_bars + 1, n_all)
-        picture = draw(score, "png", title=title, bars=bars)
+        picture = draw(score, "png", title=title, bars=(first, first + n_bars - 1))
         if picture.height <= room or n_bars == 1:
             return picture.data
         n_bars //= 2

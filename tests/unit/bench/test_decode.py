@@ -1,13 +1,17 @@
 """What a token costs by count, and what the comparison says, with a shape small enough to count by hand."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from musegen.bench import decode as bench
-from musegen.errors import InputError
+from musegen.errors import DataError, InputError
+from musegen.midi.score import Notes, Score, Track
 from musegen.music import vocabulary as v
+from musegen.music.corpus import prepare_corpus
 from musegen.music.muse import MuseConfig
 from musegen.music.tasks import build_muse
 
@@ -45,9 +49,22 @@ def test_many_rows_write_fewer_tokens(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(bench.PRESETS, "muse-small", MuseConfig(32, 2, 1, context=64))
     monkeypatch.setattr(bench, "_READ", 1 << 16)
     monkeypatch.setattr(bench, "has_peer", lambda: False)
-    monkeypatch.setattr(bench, "MOST_NEW", {1: 9, 2: 3})
+    monkeypatch.setattr(bench, "MOST_NEW", {2: 3})
     report = bench.compare((1, 2, 3), n_prompt=5, n_new=7, turns=1, with_music=False)
     assert {(row["batch"], row["new"]) for row in report["decoding"]} == {(1, 7), (2, 3), (3, 3)}
+
+
+def test_data_that_cannot_be_used_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bench, "read_bytes_per_second", lambda: pytest.fail("measured"))
+    notes = Notes(480 * np.arange(8), np.full(8, 480), np.arange(60, 68), np.full(8, 80))
+    (tmp_path / "midi").mkdir()
+    Score(480, (Track("", 0, False, notes),)).write(tmp_path / "midi" / "one.mid")
+    prepare_corpus(tmp_path / "midi", tmp_path / "shards", n_workers=1)
+    for folder, message in (("none", "does not exist"), ("shards", "no piece with a beat in its valid split")):
+        with pytest.raises(DataError, match=message):
+            bench.compare((1,), data=tmp_path / folder)
 
 
 def test_every_token_that_is_asked_for_is_written():

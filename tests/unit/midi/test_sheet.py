@@ -38,17 +38,25 @@ def test_each_score_has_its_place(tmp_path: Path, n: int, columns: int, rows: in
     assert all((place == 255).all() for place in places[n:])
 
 
-@pytest.mark.parametrize(("newest", "bars"), [(None, (1, 100)), (6, (495, 500))])
-def test_long_scores_are_drawn_in_part(tmp_path: Path, newest: int | None, bars: tuple[int, int]):
-    long, title = score(60, 500), "long"
-    sheet([long] * 12, [title] * 12, tmp_path / "all.png", newest)
-    one = draw(long, "png", title=title, bars=bars)
+def drawn_at_the_corner(sheet_path: Path, height: int) -> np.ndarray:
+    with Image.open(sheet_path) as whole:
+        return np.asarray(whole.convert("RGB"))[-height:, WIDTH:]
+
+
+def pixels_of(score: Score, bars: tuple[int, int], path: Path) -> np.ndarray:
+    path.write_bytes(draw(score, "png", title="long", bars=bars).data)
+    with Image.open(path) as alone:
+        return np.asarray(alone.convert("RGB"))
+
+
+@pytest.mark.parametrize(("n_before", "bars"), [(None, (1, 100)), (494, (491, 500)), (2, (1, 100)), (304, (301, 400))])
+def test_long_scores_are_drawn_in_part(tmp_path: Path, n_before: int | None, bars: tuple[int, int]):
+    long = score(60, 500)
+    sheet([long] * 12, ["long"] * 12, tmp_path / "all.png", None if n_before is None else score(60, n_before))
+    expected = pixels_of(long, bars, tmp_path / "one.png")
     with Image.open(tmp_path / "all.png") as whole:
-        assert whole.height == 6 * one.height <= MAX_HEIGHT
-        pixels = np.asarray(whole.convert("RGB"))
-    (tmp_path / "one.png").write_bytes(one.data)
-    with Image.open(tmp_path / "one.png") as alone:
-        assert (pixels[-one.height :, WIDTH:] == np.asarray(alone.convert("RGB"))).all()
+        assert whole.height == 6 * len(expected) <= MAX_HEIGHT
+    assert (drawn_at_the_corner(tmp_path / "all.png", len(expected)) == expected).all()
 
 
 def test_what_cannot_be_drawn(tmp_path: Path):

@@ -164,6 +164,17 @@ def test_older_processors_have_a_build_of_their_own(options: dict, monkeypatch: 
 
 
 @is_compiled
+def test_nothing_is_written_behind_the_end_of_a_full_row():
+    engine, inputs = CompiledEngine(tiny(), 2), some_inputs(2, 48)
+    with torch.inference_mode():
+        engine.prefill(inputs, slice(0, 2))
+        engine.prefill(inputs[:1, :9], slice(0, 1))
+        engine.step(inputs[:, 9], torch.tensor([True, False]))
+        with pytest.raises(InputError, match="holds 48 inputs already"):
+            engine.step(inputs[:, 10], torch.tensor([True, True]))
+
+
+@is_compiled
 def test_the_engine_is_the_fastest_that_fits(monkeypatch: pytest.MonkeyPatch):
     model = tiny()
     assert type(engine_for(model, 2)) is CompiledEngine

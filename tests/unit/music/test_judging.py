@@ -1,13 +1,20 @@
+import json
+
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
+from safetensors import safe_open
 
 from musegen import api, registry
+from musegen.api import composing
+from musegen.api.composing import warn_of_copies
 from musegen.core.sampling import Sampling
 from musegen.errors import CopyWarning, DataError, InputError
 from musegen.midi.instruments import INSTRUMENTS
 from musegen.midi.score import Meters, Notes, Score, Tempos, Track
 from musegen.music import vocabulary as v
+from musegen.music.copies import Fingerprints
 from musegen.music.corpus import Corpus, prepare_corpus
 from musegen.music.grammar import Request
 from musegen.music.grid import quantise
@@ -93,6 +100,27 @@ def test_a_damaged_reference_is_named(reference, tmp_path):
         Reference.load(path)
 
 
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"format": 99}, "was made by another version of musegen; make it again"),
+        ({"vocabulary": "other"}, "was made by another version of musegen; make it again"),
+        ({"real": None}, "is no usable reference: KeyError: 'real'"),
+    ],
+)
+def test_a_reference_that_does_not_fit_says_why(reference, tmp_path, facts, message):
+    path = tmp_path / "reference.safetensors"
+    reference.save(path)
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        kept = json.loads(file.metadata()["reference"]) | facts
+    text = json.dumps({name: value for name, value in kept.items() if value is not None})
+    safetensors.numpy.save_file(arrays, path, {"reference": text})
+    with pytest.raises(DataError) as refused:
+        Reference.load(path)
+    assert str(refused.value).startswith(f"{path} {message}")
+
+
 def test_training_pieces_are_found_to_be_copies(reference, corpus):
     for _, window in windows(corpus, corpus.select("train")[:5].tolist(), 1, np.random.default_rng(0)):
         found = reference.fingerprints.longest(window)
@@ -139,6 +167,8 @@ def test_muse_is_judged_with_and_without_the_corpus(tiny_muse, shards):
     for key in ("likeness", "lags", "bars", "copying"):
         assert alone[key] == report[key]
     assert alone["copies"] is None and "models" not in alone
+    with pytest.raises(InputError, match=f"split is test; the reference of {tiny_muse} has valid"):
+        api.evaluate_muse(model=tiny_muse, written=3, split="test")
     again = api.evaluate_muse(model=tiny_muse, written=3, seed=2)
     assert again["likeness"] != alone["likeness"]
 
@@ -150,19 +180,26 @@ def test_what_is_wrong_is_named_before_anything_is_measured(tiny_muse, shards):
         api.evaluate_muse(model=tiny_muse, write_reference=True)
     with pytest.raises(InputError, match="max_pieces needs shards"):
         api.evaluate_muse(model=tiny_muse, max_pieces=3)
+    with pytest.raises(InputError, match="written 0 needs shards"):
+        api.evaluate_muse(model=tiny_muse, written=0)
 
 
 def test_whoever_copies_is_warned(tiny_muse, reference, corpus, monkeypatch):
     grid = next(windows(corpus, corpus.select("train").tolist(), 1, np.random.default_rng(0)))[1]
     file = registry.checkpoint_folder(tiny_muse) / registry.REFERENCE
+    n = reference.fingerprints.longest(grid)
+    assert n > 0
+    with pytest.warns(CopyWarning, match=f"piece 2 of 2 repeats {n} notes in a row"):
+        warn_of_copies([grid.bars(0, 0), grid], reference.fingerprints)
     reference.save(file)
     try:
-        from musegen.api.composing import warn_of_copies
-
-        n = reference.fingerprints.longest(grid)
-        assert n > 0
-        with pytest.warns(CopyWarning, match=f"piece 2 of 2 repeats {n} notes in a row"):
-            warn_of_copies([grid.bars(0, 0), grid], tiny_muse)
         api.compose(model=tiny_muse, bars=2, seed=1)  # a warning would be an error here
+        monkeypatch.setattr(Fingerprints, "longest", lambda self, grid: 17)
+        with pytest.warns(CopyWarning, match="the piece repeats 17 notes in a row"):
+            api.compose(model=tiny_muse, bars=2, seed=1)
+        file.write_bytes(b"damaged")
+        monkeypatch.setattr(composing, "generation_of", lambda *_: pytest.fail("written before it was refused"))
+        with pytest.raises(DataError, match="no usable reference"):
+            api.compose(model=tiny_muse, bars=2, seed=1)
     finally:
         file.unlink()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from musegen.core.checkpoint import fingerprint, save
 from musegen.core.sampling import Sampling
 from musegen.errors import CheckpointError
+from musegen.music import rank_metrics
 from musegen.music import vocabulary as v
 from musegen.music.critic import Critic, CriticConfig
 from musegen.music.generate import Generation
@@ -100,3 +102,36 @@ def test_a_choice_that_knows_what_is_real_gains_and_one_that_does_not_does_not()
     assert rows["errs"]["gain"] < -3 * rows["errs"]["gain_se"]
     assert rows["random"]["returning"] == pytest.approx(good.mean() / 2)
     assert rows["knows"]["returning"] == pytest.approx(good.any(1).mean() / 2)
+
+
+def a_bin(place: np.ndarray) -> dict[str, np.ndarray]:
+    """Histograms of pieces that have all in one bin of each quantity."""
+    return {name: (np.arange(q.n_bins) == place[..., None]).astype(np.int64) for name, q in QUANTITIES.items()}
+
+
+def test_what_cannot_be_compared_has_no_part_in_a_figure():
+    """Real pieces are all of one velocity, as notation has it; half of them, and a candidate, are drums alone."""
+    rng = np.random.default_rng(0)
+    real = a_bin(rng.integers(2, 6, 80)) | {"velocity": a_bin(np.full(80, 5))["velocity"]}
+    alike = a_bin(rng.integers(2, 6, (40, 2)))
+    for name in ("pitch class", "melodic interval", "duration"):
+        real[name][::2] = 0
+        alike[name][2, 1] = 0
+    written = Candidates(alike, np.ones((40, 2), int), np.zeros((40, 2), int), {})
+    rows = evaluate(written, {"last": np.tile([0, 1], (40, 1))}, Real(real, ["all"] * 80, 0))
+    for row in rows:
+        others = [row[name] for name in QUANTITIES if name != "velocity"]
+        assert row["velocity"] is None and row["mean"] == pytest.approx(np.mean(others))
+        assert all(ratio < 2 for ratio in others)
+    assert rows[1]["gain_se"] > 0
+
+
+def test_drums_alone_are_as_near_as_the_mean(monkeypatch: pytest.MonkeyPatch):
+    place = np.array([[2, 4, 3, 9]])
+    histograms = a_bin(place)
+    histograms["melodic interval"][0, 2] = 0
+    written = Candidates(histograms, np.ones((1, 4), int), np.zeros((1, 4), int), {})
+    usual = {name: shares[0] for name, shares in a_bin(np.array([2])).items()}
+    monkeypatch.setattr(rank_metrics, "_usual", lambda *_: {"all": usual})
+    [scores] = rank_metrics.nearness(Mock(), written, ["all"], 0)
+    assert scores.argmax() == 0 and scores.argmin() == 3 and np.isfinite(scores).all()
