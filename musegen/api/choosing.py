@@ -46,7 +46,7 @@ class Choice:
                     raise
                 self.ranking = "none"
         if n_written > n and self.ranking == "none":
-            raise InputError(f"candidates is {n_written} and rank is none, which cannot choose {n} of them")
+            raise InputError(f"candidates is {n_written} and rank is none; allowed to choose are critic, likelihood")
 
     def of(
         self, generation: "Generation", controls: "Controls", first_bar: int, on_ranked: OnRanked | None

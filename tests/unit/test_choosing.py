@@ -90,7 +90,7 @@ def test_a_critic_of_other_weights_is_refused_and_by_default_left_out(
 
 
 def test_what_cannot_be_chosen_is_refused(compose: Verb):
-    with pytest.raises(InputError, match="candidates is 4 and rank is none"):
+    with pytest.raises(InputError, match="candidates is 4 and rank is none; allowed to choose are critic, lik"):
         compose(candidates=4, rank="none")
     with pytest.raises(InputError, match="candidates is 2; allowed are whole numbers from 3"):
         compose(n=3, candidates=2)
