@@ -44,7 +44,9 @@ class UnknownNameError(InputError):
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         names = sorted(known)
         self.kind, self.name, self.known = kind, name, names
-        self.nearest = difflib.get_close_matches(name.lower(), names, n=5, cutoff=0.5)
+        wanted = name.strip().lower()
+        within = [known for known in names if wanted and wanted in known.lower()]
+        self.nearest = list(dict.fromkeys(within + difflib.get_close_matches(wanted, names, n=5, cutoff=0.5)))[:5]
         if self.nearest:
             hint = f"nearest: {', '.join(self.nearest)}"
         elif len(names) <= 12:

@@ -1,6 +1,8 @@
 """One verb that writes anew what is missing in a score: bars and tracks of any music, voices of a chorale."""
 
+import contextlib
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,8 +57,8 @@ def infill(
         bars: the first and the last bar, counted from 1, such as (5, 8), in which the notes that begin there are
             written anew; a pick-up counts as a bar. None for all of them (Muse), or for the silences of voices while
             others sing (Coconet).
-        tracks: which of them a Muse writes: names, instruments or numbers from 1; None for all, or if tracks are added,
-            for none.
+        tracks: which of them a Muse writes: numbers from 1, names, instruments, or a word of one, such as "bass"; None
+            for all, or if tracks are added, for none.
         add: instruments that a Muse adds, each as a new track.
         voices: which of soprano, alto, tenor and bass a Coconet writes, and may be missing; None for all.
         composer: in whose style a Muse writes.
@@ -209,19 +211,23 @@ def _tracks(music: Score, wanted: Sequence[str | int] | None) -> tuple[int, ...]
 
 
 def _places(music: Score, wanted: str | int) -> list[int]:
+    """Returns the places of the tracks of that number, or else name, or else instrument, or else word in either."""
     text = str(wanted).strip()
     if text.isdecimal():
         return [int(text) - 1] if 1 <= int(text) <= len(music.tracks) else []
     named = [place for place, track in enumerate(music.tracks) if track.name.strip().lower() == text.lower()]
     if named:
         return named
-    try:
+    classes = [class_of(track.program, track.is_drum) for track in music.tracks]
+    with contextlib.suppress(InputError):
         index = instrument_index(text)
-    except InputError:
-        return []
-    of_class = [place for place, track in enumerate(music.tracks) if class_of(track.program, track.is_drum) == index]
-    # A track of texts says nothing of an instrument, and passes for a piano.
-    return [place for place in of_class if len(music.tracks[place].notes)] or of_class
+        of_class = [place for place, own in enumerate(classes) if own == index]
+        # A track of texts says nothing of an instrument, and passes for a piano.
+        if of_class:
+            return [place for place in of_class if len(music.tracks[place].notes)] or of_class
+    told = (f"{track.name} {INSTRUMENTS[own].name}" for track, own in zip(music.tracks, classes, strict=True))
+    words = [re.findall(r"\w+", each.lower()) for each in told]
+    return [place for place, own in enumerate(words) if text.lower() in own and len(music.tracks[place].notes)]
 
 
 def _written(music: Score, tracks: Sequence[str | int]) -> str:

@@ -107,7 +107,7 @@ def train(
 
     Args:
         recipe: the name of a recipe that musegen brings, or a file; None for that of fine-tuning.
-        overrides: settings to change, such as "train.steps=100".
+        overrides: settings to change, such as "train.max_hours=1".
         data: what to train on, in place of the recipe's `task.data`; to fine-tune, also a folder of MIDI files, whose
             shards are then in the run's folder, with `style` as their label.
         base: a trained Muse to fine-tune.

@@ -16,6 +16,7 @@ from musegen.cli.arguments import given, names
 from musegen.cli.output import AsJson, print_facts
 from musegen.cli.progress import BarProgress
 from musegen.errors import InputError, MusegenWarning, ScoreFileError
+from musegen.midi.files import check_place
 
 if TYPE_CHECKING:
     from musegen.midi.score import Score
@@ -140,14 +141,12 @@ def output_paths(out: Path, n: int | None) -> list[Path]:
 
     Raises:
         InputError: `n` is out of range.
-        ScoreFileError: `out` is no name for a score file, or its folder does not exist.
+        ScoreFileError: `out` is no name for a score file, or its folder does not exist or takes no files.
     """
     if n is not None and n < 1:
         raise InputError(f"-n must be at least 1, got {n}")
     if out.suffix.lower() not in _ENDINGS:
         raise ScoreFileError(out, f"the output must end in {', '.join(_ENDINGS)}")
-    if not out.parent.is_dir():
-        raise ScoreFileError(out, f"the folder {out.parent} does not exist")
     paths = [out]
     if n is not None and n > 1:
         from musegen.api import MAX_PIECES
@@ -156,8 +155,7 @@ def output_paths(out: Path, n: int | None) -> list[Path]:
             raise InputError(f"-n must be at most {MAX_PIECES}, got {n}")
         paths = [out.with_stem(f"{out.stem}-{i}") for i in range(1, n + 1)]
     for path in paths:
-        if path.is_dir():
-            raise ScoreFileError(path, "is a folder")
+        check_place(path)
     return paths
 
 

@@ -14,7 +14,7 @@ def train(
         typer.Argument(metavar="[RECIPE]", help="A recipe's name, such as muse-small, or its file; none to fine-tune."),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="K=V", help="Change a setting, such as train.steps=100.")
+        list[str] | None, typer.Option("--set", metavar="K=V", help="Change a setting, such as train.max_hours=1.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="PATH", help="What to train on: short for --set task.data=PATH.")

@@ -10,6 +10,21 @@ from typing import BinaryIO
 from musegen.errors import MusegenError, ScoreFileError
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Looks whether a file can be written there, before any work is done for it.
+
+    Raises:
+        ScoreFileError: its folder does not exist or takes no files, or it is a folder.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ScoreFileError(path, f"the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise ScoreFileError(path, "is a folder")
+    if not os.access(path.parent, os.W_OK):
+        raise ScoreFileError(path, f"the folder {path.parent} is read-only")
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Opens a file under a temporary name beside another, to be renamed to it if the body ends well, and else removed.

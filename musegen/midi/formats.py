@@ -5,7 +5,7 @@ from pathlib import Path
 
 from musegen.errors import InputError, ScoreFileError
 from musegen.midi import limits
-from musegen.midi.files import write_atomically
+from musegen.midi.files import check_place, write_atomically
 from musegen.midi.score import Score
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -50,16 +50,12 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """Looks whether a score can be written there, before any work is done for it.
 
     Raises:
-        ScoreFileError: its folder does not exist, or it is a folder.
+        ScoreFileError: its folder does not exist or takes no files, or it is a folder.
         InputError: its name ends otherwise than a score file's.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (*MIDI_SUFFIXES, *NOTATION_SUFFIXES):
+    if Path(path).suffix.lower() not in (*MIDI_SUFFIXES, *NOTATION_SUFFIXES):
         raise _unknown_suffix(path)
-    if not path.parent.is_dir():
-        raise ScoreFileError(path, f"the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise ScoreFileError(path, "is a folder")
+    check_place(path)
 
 
 def _unknown_suffix(path: str | os.PathLike[str]) -> InputError:

@@ -108,6 +108,19 @@ def test_help_repeats_the_defaults_of_the_api():
         assert all(param.default is None for param in command.params if param.name in shown)
 
 
+def test_help_names_a_setting_that_every_recipe_takes():
+    import typer
+
+    from musegen.cli.main import app
+    from musegen.train import recipe
+
+    train = typer.main.get_command(app).commands["train"]  # pyright: ignore[reportAttributeAccessIssue]
+    [words] = [param.help for param in train.params if "--set" in param.opts]
+    recipes = sorted((Path(recipe.__file__).parents[1] / "recipes").glob("*.toml"))
+    setting = words.split()[-1].rstrip(".")
+    assert recipes and all(recipe.load(path, [setting]) for path in recipes)
+
+
 def test_version(musegen: Run):
     from musegen.version import __version__
 

@@ -137,6 +137,7 @@ def test_every_finished_bar_is_told_in_order(compose: Verb):
     [
         ({"composer": "bahc"}, UnknownNameError, "composer 'bahc'; nearest: bach"),
         ({"instruments": ["pianoo"]}, UnknownNameError, "instrument 'pianoo'; nearest: piano"),
+        ({"instruments": ["Bass"]}, UnknownNameError, "nearest: acoustic-bass, bassoon, contrabass, electric-bass,"),
         ({"instruments": []}, InputError, "instruments"),
         ({"instruments": "piano"}, InputError, r"\['piano'\]"),
         ({"instruments": [i.name for i in INSTRUMENTS[:16]]}, InputError, "channels for 15"),

@@ -35,6 +35,26 @@ def test_tracks_are_named_by_number_name_or_instrument(tiny_muse: str, tracks, e
         assert set(outside) <= set(new.notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "program", "track", "expected"),
+    [
+        ("", 33, "bass", [2]),
+        ("Fingered Bass", 33, "BASS", [2]),
+        ("Low", 34, "electric", [2]),
+        ("Guitar (lead)", 27, "lead", [1]),
+        ("Guitar (solo)", 27, "solo", [2]),
+        ("Violin I", 0, "violin", [2]),
+    ],
+)
+def test_tracks_are_named_by_a_word(name: str, program: int, track: str, expected: list[int]):
+    lead, bass, kit = band().tracks
+    score = replace(band(), tracks=(lead, replace(bass, name=name, program=program), kit))
+    assert [place + 1 for place in infilling._tracks(score, [track]) or ()] == expected
+    bassoon = replace(score, tracks=(lead, replace(bass, name="Bassoon", program=70), kit))
+    with pytest.raises(InputError, match="unknown track 'bass'"):
+        infilling._tracks(bassoon, ["bass"])
+
+
 @pytest.mark.parametrize("tracks", [None, ["piano"]])
 def test_tracks_of_texts_stay_so(tiny_muse: str, tracks):
     words = [Track("Copyright", 0, False, Notes(), texts=(Text(0, "by me"),)) for _ in range(9)]

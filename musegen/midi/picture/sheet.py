@@ -5,8 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from musegen.errors import InputError, ScoreFileError
-from musegen.midi.files import write_atomically
+from musegen.errors import InputError
+from musegen.midi.files import check_place, write_atomically
 from musegen.midi.picture.pianoroll import MAX_HEIGHT, WIDTH, draw
 from musegen.midi.picture.roll import lay_out
 from musegen.midi.score import Score
@@ -22,15 +22,12 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
     Raises:
         InputError: its name ends otherwise than in .png.
-        ScoreFileError: its folder does not exist, or it is a folder.
+        ScoreFileError: its folder does not exist or takes no files, or it is a folder.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise InputError(f"a sheet's name must end in .png, got {path.name!r}")
-    if not path.parent.is_dir():
-        raise ScoreFileError(path, f"the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise ScoreFileError(path, "is a folder")
+    check_place(path)
 
 
 def sheet(

@@ -2,13 +2,17 @@
 
 import dataclasses
 import os
+import re
 import struct
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musegen.cli.compose import output_paths
 from musegen.errors import ScoreFileError
+from musegen.midi import formats
+from musegen.midi.picture import sheet
 from musegen.midi.score import Notes, Programs, Score, Track
 
 END = b"\x00\xff\x2f\x00"
@@ -72,6 +76,15 @@ def test_no_file_and_no_place_for_one(tmp_path):
     assert refusal(tmp_path / "a.mid" / "b.mid").startswith("cannot be read")
     with pytest.raises(ScoreFileError, match="cannot be read: embedded null byte"):
         Score.read("a\0.mid")
+
+
+@pytest.mark.parametrize("check", [formats.check_writable, sheet.check_writable, lambda path: output_paths(path, 2)])
+def test_no_work_is_done_for_a_place_that_takes_no_files(tmp_path, monkeypatch, check):
+    path = tmp_path / ("a.png" if check is sheet.check_writable else "a.mid")
+    check(path)
+    monkeypatch.setattr(os, "access", lambda folder, mode: (folder, mode) != (tmp_path, os.W_OK))
+    with pytest.raises(ScoreFileError, match=f"the folder {re.escape(str(tmp_path))} is read-only"):
+        check(path)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may read everything")
