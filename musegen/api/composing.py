@@ -74,7 +74,7 @@ def compose(
         seed: the same seed and arguments give the same pieces, 0 or more; None draws one.
         temperature: above 1 is bolder, below 1 safer; 0 to 5.
         top_p: draw from the likeliest tokens that together have this probability, above 0 to 1.
-        guidance: how much the composer counts, 0 to 10: 1 as the model was taught, more for what sets the style apart.
+        guidance: how much composer, key and density count, 0 to 10: 1 as the model was taught, 0 not at all.
         n: how many pieces, written side by side, 1 to 64.
         candidates: how many are written, `n` to 64, of which the best are returned; None for `n`.
         rank: what is best, and comes first: "critic" for what the model's inner critic finds most like real music,
@@ -252,7 +252,7 @@ class Order:
             "--seed": self.drawn_seed,
             "--temperature": self.temperature,
             "--top-p": self.top_p,
-            "--guidance": None if controls.style is None else self.guidance,
+            "--guidance": self.guidance,
             "-n": self.n if self.n > 1 else None,
             "--candidates": self.candidates,
             "--rank": self.rank,
@@ -311,10 +311,11 @@ def generation_of(order: Order, request: "Request", seed: int) -> "Generation":
 
 
 def sampling_of(order: Order) -> "Sampling":
-    """Returns how tokens are drawn."""
+    """Returns how tokens are drawn: guided if the order wishes for what only the model can give."""
     from musegen.core.sampling import Sampling
 
-    return Sampling(order.temperature, None, order.top_p, order.guidance)
+    is_wish = (order.composer, order.key, order.density) != (None, None, None)
+    return Sampling(order.temperature, None, order.top_p, order.guidance if is_wish else 1.0)
 
 
 def _generate(order: Order, request: "Request", on_bar: OnBar | None, on_ranked: OnRanked | None) -> list[GridScore]:

@@ -67,7 +67,7 @@ def infill(
         passes: how often a Coconet rewrites the voices, 1 to 10,000.
         temperature: above 1 is bolder, below 1 safer; above 0 to 5.
         top_p: a Muse draws from the likeliest notes that have this probability, above 0 to 1.
-        guidance: how much the composer counts for a Muse, as in `compose`.
+        guidance: how much composer and density count for a Muse, as in `compose`.
         seed: the same seed and arguments give the same music, 0 or more; None draws one.
         model: a trained Muse or Coconet of `models()`, or "muse" for the usual Muse. "auto" is a Coconet for a score of
             soprano, alto, tenor and bass or if voices or passes are given, and else a Muse.
@@ -116,7 +116,7 @@ def infill(
         "--candidates": n,
         "--temperature": order.temperature,
         "--top-p": order.top_p,
-        "--guidance": None if composer is None else order.guidance,
+        "--guidance": order.guidance,
         "--seed": order.drawn_seed,
         "--model": name,
     }

@@ -47,7 +47,7 @@ TopP = Annotated[
 ]
 Guidance = Annotated[
     float | None,
-    typer.Option(help="How much the composer counts: 1 as taught, above 1 more, 0 not at all.", show_default="2.0"),
+    typer.Option(help="How much composer, key and density count: 1 as taught, 0 not at all.", show_default="2.0"),
 ]
 Sheet = Annotated[Path | None, typer.Option(metavar="ALL.png", help="Draw all of them in one picture, to choose from.")]
 Count = Annotated[int | None, typer.Option("-n", metavar="COUNT", help="How many pieces.", show_default="1")]

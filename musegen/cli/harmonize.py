@@ -90,7 +90,7 @@ def infill(
     top_p: Annotated[
         float | None, typer.Option(metavar="P", help="Draw from the likeliest notes that have this probability.")
     ] = None,
-    guidance: Annotated[float | None, typer.Option(help="How much the composer counts, as in compose.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How much composer and density count, as in compose.")] = None,
     seed: Seed = None,
     model: Annotated[
         str | None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from musegen.core.decode import Engine, decode
@@ -21,8 +22,8 @@ class Generation:
     Args:
         model: in eval mode.
         requests: what each piece is to be.
-        sampling: how tokens are drawn. Its guidance is that by the styles of the requests; any but 1 costs as much as
-            twice as many pieces.
+        sampling: how tokens are drawn. Its guidance is by what the guide cannot promise: style, key and density of the
+            requests. Any but 1 costs as much as twice as many pieces.
         seed: the same seed gives the same pieces, 0 or more.
 
     Attributes:
@@ -55,11 +56,13 @@ class Generation:
 
 def _engine(model: Muse, requests: Sequence[Request], guidance: float) -> Engine:
     n_rows = len(requests)
-    if guidance == 1 or all(request.controls.style is None for request in requests):
+    if guidance == 1:
         return engine_for(model, n_rows)
-    return GuidedEngine(engine_for(model, 2 * n_rows), n_rows, guidance, _without_style)
+    return GuidedEngine(engine_for(model, 2 * n_rows), n_rows, guidance, _without_wishes)
 
 
-def _without_style(inputs: Tensor) -> Tensor:
-    tokens = inputs[:, 0]
-    return inputs[(tokens < v.STYLE.first) | (tokens >= v.STYLE.first + v.STYLE.size)]
+def _without_wishes(inputs: Tensor) -> Tensor:
+    keep = torch.ones(len(inputs), dtype=torch.bool)
+    for block in (v.STYLE, v.KEY, v.DENSITY):
+        keep &= (inputs[:, 0] < block.first) | (inputs[:, 0] >= block.first + block.size)
+    return inputs[keep]

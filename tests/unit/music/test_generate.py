@@ -1,4 +1,4 @@
-"""Pieces written side by side, by a model that was taught nothing but tells styles apart."""
+"""Pieces written side by side, by a model that was taught nothing but tells wishes apart."""
 
 import pytest
 import torch
@@ -27,14 +27,15 @@ def written(model: Muse, requests: list[Request], guidance: float) -> list[list]
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
-def test_guidance_is_by_the_style_and_each_row_has_its_own(model: Muse, guidance: float):
+def test_guidance_is_by_the_wishes_and_each_row_has_its_own(model: Muse, guidance: float):
     plain = Request(Controls(instruments=(0,)), 3)
-    styled = [Request(Controls(style=style, instruments=(0,)), 3) for style in (4, 9)]
+    wishes = ({"style": 4}, {"key": 9, "density": 1})
+    styled = [Request(Controls(instruments=(0,), **wish), 3) for wish in wishes]
     as_taught = written(model, [*styled, plain], 1.0)
     guided = written(model, [*styled, plain], guidance)
     assert guided[2] == as_taught[2]
     assert (guided[:2] == as_taught[:2]) == (guidance == 1)
-    # A row is the same whatever is beside it, and without a style there is nothing to guide by.
+    # A row is the same whatever is beside it, and without wishes there is nothing to guide by.
     assert written(model, [styled[0]], guidance)[0] == guided[0]
     if not guidance:
         assert written(model, [plain], 1.0) == written(model, [styled[0]], 0.0)
