@@ -307,15 +307,20 @@ def generation_of(order: Order, request: "Request", seed: int) -> "Generation":
     """Returns the generation that writes `n` pieces of one request."""
     from musegen.music.generate import Generation
 
-    return Generation(muse(order.model), [request] * order.n_written, sampling_of(order), seed)
+    return Generation(muse(order.model), [request] * order.n_written, sampling_of_wishes(order), seed)
 
 
 def sampling_of(order: Order) -> "Sampling":
-    """Returns how tokens are drawn: guided if the order wishes for what only the model can give."""
+    """Returns how tokens are drawn."""
     from musegen.core.sampling import Sampling
 
+    return Sampling(order.temperature, None, order.top_p, order.guidance)
+
+
+def sampling_of_wishes(order: Order) -> "Sampling":
+    """Returns how tokens are drawn: guided only if the order itself wishes for what only the model can give."""
     is_wish = (order.composer, order.key, order.density) != (None, None, None)
-    return Sampling(order.temperature, None, order.top_p, order.guidance if is_wish else 1.0)
+    return sampling_of(order if is_wish else replace(order, guidance=1.0))
 
 
 def _generate(order: Order, request: "Request", on_bar: OnBar | None, on_ranked: OnRanked | None) -> list[GridScore]:

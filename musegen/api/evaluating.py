@@ -154,7 +154,6 @@ def _judged(
     on_progress: OnProgress | None,
 ) -> dict[str, Any]:
     """Returns what `evaluate_muse` tells of pieces that the model writes."""
-    from musegen.core.sampling import Sampling
     from musegen.music import judging
 
     real = reference.real.labels
@@ -163,8 +162,7 @@ def _judged(
     if reference.classifier:
         labels += judging.missing(labels, [name for name in reference.classifier.labels if name in styles], _N_NAMED)
     tell = None if on_progress is None else partial(on_progress, "bars")
-    requests = _requests(labels, order.model, seed)
-    sampling = Sampling(order.temperature, None, order.top_p, order.guidance)
+    requests, sampling = _requests(labels, order.model, seed), sampling_of(order)
     grids = judging.write(muse(order.model), requests, sampling, seed, tell)
     return judging.judge(grids, labels, n_likened, reference, known, seed, on_progress)
 
@@ -371,7 +369,6 @@ def evaluate_ranking(
     """
     import tempfile
 
-    from musegen.core.sampling import Sampling
     from musegen.music import rank_metrics
     from musegen.music.corpus import SPLITS, Corpus
 
@@ -380,8 +377,7 @@ def evaluate_ranking(
     n_windows, seed = whole("windows", windows, 2, _MAX_PIECES), whole("seed", seed, 0, MAX_SEED)
     candidates = whole("candidates", candidates, 2, MAX_CANDIDATES)
     styles_of(model)
-    sampling = Sampling(DEFAULT_TEMPERATURE, None, DEFAULT_TOP_P, DEFAULT_GUIDANCE)
-    corpus = Corpus(Path(data))
+    corpus, sampling = Corpus(Path(data)), sampling_of(Order())
     real, real_labels = rank_metrics.real_pieces(corpus, split)
     with tempfile.TemporaryDirectory() as temporary:
         written, labels = rank_metrics.write_candidates(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from musegen import registry
 from musegen.api.arguments import MAX_CANDIDATES, bar_span, signed, whole
-from musegen.api.composing import DEFAULT_GUIDANCE, DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Order, sampling_of
+from musegen.api.composing import DEFAULT_GUIDANCE, DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Order, sampling_of_wishes
 from musegen.api.harmonizing import restore
 from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, muse
 from musegen.errors import InputError, UnknownNameError
@@ -145,7 +145,7 @@ def _inpainted(
     def write(requests: "Sequence[Request]") -> "list[GridScore]":
         nonlocal done
         # Each stretch draws from a seed of its own.
-        generation = Generation(model, requests, sampling_of(order), order.drawn_seed + done)
+        generation = Generation(model, requests, sampling_of_wishes(order), order.drawn_seed + done)
         for row, _ in generation:
             if on_progress and row == 0:
                 on_progress(done + min(guide.bars_written for guide in generation.guides) - 1, what.last - what.first)

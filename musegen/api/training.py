@@ -9,7 +9,7 @@ from typing import Any
 
 from musegen import registry
 from musegen.api.arguments import MAX_SEED, whole
-from musegen.api.composing import DEFAULT_GUIDANCE, DEFAULT_TEMPERATURE, DEFAULT_TOP_P
+from musegen.api.composing import Order, sampling_of
 from musegen.api.models import DEFAULT_MODEL, plain, styles_of
 from musegen.errors import InputError
 
@@ -71,15 +71,13 @@ def prepare_excerpts(
         DataError: the shards cannot be used.
         CheckpointError: the model is damaged.
     """
-    from musegen.core.sampling import Sampling
     from musegen.music.corpus import Corpus
     from musegen.music.excerpts import prepare_excerpts as prepare
 
     pieces, seed = whole("pieces", pieces, 1, 1_000_000), whole("seed", seed, 0, MAX_SEED)
     styles_of(model)
-    sampling = Sampling(DEFAULT_TEMPERATURE, None, DEFAULT_TOP_P, DEFAULT_GUIDANCE)
     folder = registry.checkpoint_folder(model)
-    made = prepare(Corpus(Path(data)), folder, Path(out), sampling, pieces, seed, n_workers)
+    made = prepare(Corpus(Path(data)), folder, Path(out), sampling_of(Order()), pieces, seed, n_workers)
     n = {split: sum(len(row["n"]) for row in made.records if row["split"] == split) for split in ("train", "valid")}
     return {"out": str(out), "model": model, "n_excerpts": n, "failures": [asdict(one) for one in made.failures]}
 
