@@ -28,6 +28,7 @@ from musegen.api.models import (
     styles_of,
 )
 from musegen.errors import DataError, InputError, UnknownNameError
+from musegen.music import vocabulary as v
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,7 @@ OnProgress = Callable[[str, int, int], None]
 
 _MAX_PIECES = 1_000_000
 _N_NAMED = 8  # pieces at least of each composer that is to be named
+_N_WISHES = 48  # pieces that are asked for a key and a density: each of 24 keys twice
 
 
 def evaluate_muse(
@@ -69,7 +71,8 @@ def evaluate_muse(
         max_pieces: how many pieces of it are scored in nats, always the same ones; None for all.
         written: how many pieces of 16 bars are written; None for as many as there are real ones, 0, which needs data,
             for none. They have the labels of the real pieces in their shares; so that there are 8 of each composer
-            whom the classifier knows, some more are written, for it alone.
+            whom the classifier knows, some more are written, for it alone; and 48 that are asked for a key and a
+            density, to see whether they have it.
         temperature, top_p, guidance: how they are drawn, as in `compose`.
         seed: of everything drawn, 0 or more.
         write_reference: keep what the data says of real pieces in the model's folder.
@@ -77,7 +80,7 @@ def evaluate_muse(
 
     Returns:
         What was measured, and as lists of rows the figures: of models, labels and blocks in nats (see `music.metrics`),
-        and what `music.judging.judge` gives.
+        what `music.judging.judge` gives, and as "wishes" what `music.judging.wishes_kept` does.
 
     Raises:
         InputError: there is no such split or model, a number is out of range, or something needs data.
@@ -162,19 +165,31 @@ def _judged(
     if reference.classifier:
         labels += judging.missing(labels, [name for name in reference.classifier.labels if name in styles], _N_NAMED)
     tell = None if on_progress is None else partial(on_progress, "bars")
-    requests, sampling = _requests(labels, order.model, seed), sampling_of(order)
-    grids = judging.write(muse(order.model), requests, sampling, seed, tell)
-    return judging.judge(grids, labels, n_likened, reference, known, seed, on_progress)
+    requests = _requests(labels, order.model, seed)
+    wishes = _requests(judging.spread(real, _N_WISHES), order.model, seed, wishful=True)
+    grids = judging.write(muse(order.model), requests + wishes, sampling_of(order), seed, tell)
+    judged = judging.judge(grids[: len(labels)], labels, n_likened, reference, known, seed, on_progress)
+    return {**judged, "wishes": judging.wishes_kept(grids[len(labels) :], wishes)}
 
 
-def _requests(labels: Sequence[str], model: str, seed: int) -> "list[Request]":
-    """Returns an order of 16 bars for each label as `compose` would take it, of instruments and meter of its style."""
+def _requests(labels: Sequence[str], model: str, seed: int, wishful: bool = False) -> "list[Request]":
+    """Returns an order of 16 bars for each label as `compose` would take it, of instruments and meter of its style.
+
+    If it is wishful, each has a key and a density as well, all of them alike often.
+    """
     from musegen.music.grammar import Request
     from musegen.music.reference import N_BARS
 
     known = styles_of(model)
     orders = (
-        Order(label if label in known else None, bars=N_BARS, seed=seed + place, model=model)
+        Order(
+            label if label in known else None,
+            bars=N_BARS,
+            key=v.KEYS[place % len(v.KEYS)] if wishful else None,
+            density=v.DENSITIES[place % len(v.DENSITIES)] if wishful else None,
+            seed=seed + place,
+            model=model,
+        )
         for place, label in enumerate(labels)
     )
     return [Request(completed_by_style(o), o.bars, keep_meter=True, keep_tempo=True, all_play=False) for o in orders]

@@ -92,6 +92,10 @@ def _print_judged(report: Mapping[str, Any]) -> None:
         f"\n{report['n_written']:,} written pieces of 16 bars ({drawn}) beside {report['n_real']:,} held-out ones."
     )
     _table("Distance to real pieces, as a multiple of that between two halves of them", report["likeness"])
+    _table(
+        "Pieces that have the key and the density that they were asked for (%)",
+        list(map(_in_hundreds, report["wishes"])),
+    )
     _table("Bars that nearly equal one before them, and empty bars (%)", [_in_hundreds(r) for r in report["bars"]])
     _table("Bars that are equal, or nearly, to the bar so many before (%)", [_in_hundreds(r) for r in report["lags"]])
     if report["copies"]:

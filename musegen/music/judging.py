@@ -17,12 +17,13 @@ from musegen.music.likeness import QUANTITIES, counts, likeness
 from musegen.music.muse import Muse
 from musegen.music.ngram import NGram
 from musegen.music.reference import OnProgress, Reference, Sample
-from musegen.music.tokenizer import Bar, collect
+from musegen.music.sequences import controls_of
+from musegen.music.tokenizer import Bar, collect, encode
 
 BATCH_SIZE = 8
 """Pieces side by side. More of them wait for the longest."""
 
-WRITTEN, BASELINE, REAL = "muse", "5-gram", "real"
+WRITTEN, BASELINE, REAL, TRAINING = "muse", "5-gram", "real", "training"
 """What is set side by side."""
 
 
@@ -100,6 +101,28 @@ def write_ngram(
     return grids
 
 
+def wishes_kept(written: Sequence[GridScore], requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Returns how often pieces have the key and the density that they were asked for, which no rule promises.
+
+    Args:
+        written: the pieces.
+        requests: what was asked of each.
+
+    Returns:
+        A row for each of the two: "wish", "n_pieces" of those in which it can be told, the share that "kept" it, and
+        the share "by_chance": of all pairs of what one piece was asked for and what one has. None for shares of none.
+    """
+    found = [controls_of(encode(grid).tokens.astype(np.int64), None) for grid in written]
+    rows: list[dict[str, Any]] = []
+    for wish in ("key", "density"):
+        pairs = [(getattr(r.controls, wish), getattr(has, wish)) for r, has in zip(requests, found, strict=True)]
+        told = np.array([pair for pair in pairs if None not in pair], dtype=np.int64).reshape(-1, 2)
+        same = told[:, :1] == told[:, 1]
+        shares = (float(same.diagonal().mean()), float(same.mean())) if len(told) else (None, None)
+        rows.append({"wish": wish, "n_pieces": len(told), "kept": shares[0], "by_chance": shares[1]})
+    return rows
+
+
 def judge(
     written: Sequence[GridScore],
     labels: Sequence[str],
@@ -138,7 +161,7 @@ def judge(
     judged: dict[str, Any] = {
         "n_written": n_likened,
         "n_real": len(reference.real.labels),
-        "likeness": _likeness(there, seed),
+        "likeness": _likeness(there, reference.training, seed),
         "lags": _lags(there),
         "bars": _bars(there),
         "copying": _copying(written[:n_likened], reference.fingerprints),
@@ -148,7 +171,7 @@ def judge(
     return judged
 
 
-def _likeness(sets: dict[str, Sample], seed: int) -> list[dict[str, Any]]:
+def _likeness(sets: dict[str, Sample], training: np.ndarray, seed: int) -> list[dict[str, Any]]:
     real = sets[REAL]
     found = {
         name: likeness(sample.counts, real.counts, real.labels, seed) for name, sample in sets.items() if name != REAL
@@ -157,12 +180,20 @@ def _likeness(sets: dict[str, Sample], seed: int) -> list[dict[str, Any]]:
         {
             "quantity": name,
             "unit": quantity.unit,
-            "halves": found[WRITTEN][name].halves,
-            "distance": found[WRITTEN][name].distance,
+            "halves": _known(np.mean, found[WRITTEN][name].halves),
+            "distance": _known(np.mean, found[WRITTEN][name].distance),
             **{f"{who}_ratio": figures[name].ratio for who, figures in found.items()},
+            f"{TRAINING}_median": _known(np.median, ratios),
+            f"{TRAINING}_worst": _known(np.max, ratios),
         }
-        for name, quantity in QUANTITIES.items()
+        for (name, quantity), ratios in zip(QUANTITIES.items(), training.T, strict=True)
     ]
+
+
+def _known(figure: Callable[[np.ndarray], Any], numbers: np.ndarray | float) -> float | None:
+    """Returns a figure of those numbers that are known, None where none is."""
+    known = np.atleast_1d(numbers)[np.isfinite(np.atleast_1d(numbers))]
+    return float(figure(known)) if len(known) else None
 
 
 def _lags(sets: dict[str, Sample]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""How near pieces come to others in what they are made of: histograms of seven quantities, and distances between them.
+"""How near pieces come to others in what they are made of: histograms of some quantities, and distances between them.
 
 A set of pieces is the mean of its pieces' histograms, so that a full score counts no more than a piano piece. How far
 two sets lie apart says little by itself, since two handfuls of real pieces lie apart as well. So it is divided by how
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musegen.midi.instruments import DRUMS
+from musegen.midi.instruments import DRUMS, INSTRUMENTS
 from musegen.music import vocabulary as v
 from musegen.music.grid import DURATION, INSTRUMENT, ONSET, PITCH, VELOCITY, GridScore
 from musegen.music.sequences import key_of
@@ -84,6 +84,12 @@ def notes_a_bar(grid: GridScore) -> np.ndarray:
     return np.minimum(np.histogram(grid.notes[:, ONSET], grid.bar_ticks)[0], _MOST_NOTES) if grid.n_bars else _NONE
 
 
+def instrument_ranks(grid: GridScore) -> np.ndarray:
+    """Returns for each note how many instruments of the piece have more notes than its own; none for a soloist."""
+    instruments, own, n_notes = np.unique(grid.notes[:, INSTRUMENT], return_inverse=True, return_counts=True)
+    return np.argsort(np.argsort(-n_notes, kind="stable"))[own] if len(instruments) > 1 else _NONE
+
+
 _NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -115,6 +121,7 @@ QUANTITIES: dict[str, Quantity] = {
     "velocity": Quantity(velocities, len(v.VELOCITIES), "levels", 1),
     "polyphony": Quantity(polyphony, _MOST_VOICES + 1, "notes", 1),
     "notes a bar": Quantity(notes_a_bar, _MOST_NOTES + 1, "notes", 1),
+    "instrument": Quantity(instrument_ranks, len(INSTRUMENTS), "ranks", 1),
 }
 """What is compared. Ordered quantities lie apart by 1-Wasserstein in their unit, the others by total variation."""
 

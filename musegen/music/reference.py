@@ -24,7 +24,7 @@ from musegen.music.composer_classifier import ComposerClassifier, confusion
 from musegen.music.copies import Fingerprints, joined, longest_copies, moves
 from musegen.music.corpus import Corpus, Piece
 from musegen.music.grid import GridScore
-from musegen.music.likeness import QUANTITIES, counts
+from musegen.music.likeness import QUANTITIES, counts, likeness
 from musegen.music.returns import Returns, returns
 from musegen.train.atomic import new_file
 
@@ -34,7 +34,10 @@ N_BARS = 16
 N_COMPOSERS = 12
 """How many labels the classifier knows: those with most training pieces."""
 
-_FORMAT = 1
+N_DRAWS = 16
+"""How often training pieces are drawn, to tell how far other real music lies from the real pieces."""
+
+_FORMAT = 2
 _N_LAGS = N_BARS - 1
 _WINDOWS_A_LABEL = 400  # that the classifier is taught on, about
 _WINDOWS_A_PIECE = 8  # held-out ones that it is tried on, at most
@@ -93,6 +96,8 @@ class Reference:
         split: whose pieces are the real ones.
         real: a window of each of them.
         baseline: pieces of a 5-gram; None for none.
+        training: (N_DRAWS, n_quantities) how far as many training pieces, drawn anew each time, lie from the real ones
+            in each of QUANTITIES, as a multiple of what two halves of these do (`likeness.Likeness.ratio`), or NaN.
         classifier: of composers; None where there are fewer than two.
         confusion: (n_composers, n_composers) how many held-out windows of each (row) it names each (column).
         fingerprints: the passages of the training pieces, longer by a note than the real ones share at most.
@@ -101,13 +106,17 @@ class Reference:
     split: str
     real: Sample
     baseline: Sample | None
+    training: np.ndarray
     classifier: ComposerClassifier | None
     confusion: np.ndarray
     fingerprints: Fingerprints
 
     def save(self, path: Path) -> None:
         """Writes the file, or replaces the one that is there, in one step."""
-        arrays: dict[str, np.ndarray] = {"confusion": self.confusion.astype(np.int32)}
+        arrays: dict[str, np.ndarray] = {
+            "confusion": self.confusion.astype(np.int32),
+            "training": self.training,
+        }
         facts: dict[str, Any] = {"format": _FORMAT, "vocabulary": v.fingerprint(), "split": self.split}
         facts["fingerprint_notes"] = self.fingerprints.n_notes
         arrays |= {f"fingerprints/{name}": getattr(self.fingerprints, name) for name in _FINGERPRINTS}
@@ -152,6 +161,7 @@ class Reference:
             facts["split"],
             _sample(facts["real"], arrays, "real"),
             None if baseline is None else _sample(baseline, arrays, "baseline"),
+            arrays["training"],
             ComposerClassifier(composers, *(arrays[key] for key in _CLASSIFIER)) if composers else None,
             arrays["confusion"].astype(np.int64),
             Fingerprints(int(facts["fingerprint_notes"]), *(arrays[f"fingerprints/{name}"] for name in _FINGERPRINTS)),
@@ -258,10 +268,28 @@ def build(
     places = joined(known)
     real = Sample.of([grid for _, grid in found], labels, places, partial(report, "copies in real pieces"))
     assert real.own_copies is not None
+    training = _training(corpus, real, report)
     classifier, table = _classifier(corpus, split, report)
     written = None if baseline is None else Sample.of(baseline(labels), labels, places)
     fingerprints = Fingerprints.of(known, max(int(real.own_copies.max(initial=0)), 1) + 1)
-    return Reference(split, real, written, classifier, table, fingerprints)
+    return Reference(split, real, written, training, classifier, table, fingerprints)
+
+
+def _training(corpus: Corpus, real: Sample, report: OnProgress) -> np.ndarray:
+    """Returns how far training pieces with the labels of the real ones lie from these: see `Reference.training`."""
+    train, rows = corpus.select("train"), []
+    for draw in range(N_DRAWS):
+        rng = np.random.default_rng(draw)
+        own: dict[str, list[int]] = {}
+        for index in rng.permutation(train).tolist():
+            own.setdefault(corpus.labels[index], []).append(index)
+        drawn = {label: windows(corpus, indices, 1, rng) for label, indices in own.items()}
+        found = [next(drawn[label], None) for label in real.labels if label in drawn]
+        grids = [window for _, window in filter(None, found)]
+        ratios = likeness(counts(grids), real.counts, real.labels, draw) if grids else {}
+        rows.append([ratios[name].ratio if name in ratios else None for name in QUANTITIES])
+        report("training pieces compared", draw + 1, N_DRAWS)
+    return np.array(rows, dtype=np.float64)
 
 
 def _classifier(corpus: Corpus, split: str, report: OnProgress) -> tuple[ComposerClassifier | None, np.ndarray]:

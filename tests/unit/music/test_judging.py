@@ -11,17 +11,18 @@ from musegen.api import composing
 from musegen.api.composing import warn_of_copies
 from musegen.core.sampling import Sampling
 from musegen.errors import CopyWarning, DataError, InputError
-from musegen.midi.instruments import INSTRUMENTS
+from musegen.midi.instruments import DRUMS, INSTRUMENTS
 from musegen.midi.score import Meters, Notes, Score, Tempos, Track
 from musegen.music import vocabulary as v
 from musegen.music.copies import Fingerprints
 from musegen.music.corpus import Corpus, prepare_corpus
 from musegen.music.grammar import Request
-from musegen.music.grid import quantise
-from musegen.music.judging import missing, spread, write, write_ngram
+from musegen.music.grid import GridScore, quantise
+from musegen.music.judging import missing, spread, wishes_kept, write, write_ngram
+from musegen.music.likeness import QUANTITIES
 from musegen.music.metrics import fit_baseline
 from musegen.music.muse import MuseConfig
-from musegen.music.reference import N_BARS, Reference, build, grid_of, known_moves, windows
+from musegen.music.reference import N_BARS, N_DRAWS, Reference, build, grid_of, known_moves, windows
 from musegen.music.tasks import build_muse
 from musegen.music.tokenizer import Controls
 
@@ -79,6 +80,7 @@ def test_a_reference_is_the_same_after_it_was_kept(reference, tmp_path):
     kept = Reference.load(tmp_path / "reference.safetensors")
     assert kept.real.labels == reference.real.labels and kept.split == "train" and kept.baseline is None
     np.testing.assert_array_equal(kept.confusion, reference.confusion)
+    np.testing.assert_array_equal(kept.training, reference.training)
     for name, array in reference.real.counts.items():
         np.testing.assert_array_equal(kept.real.counts[name], array)
     np.testing.assert_array_equal(kept.real.returns.pairs, reference.real.returns.pairs)
@@ -136,6 +138,33 @@ def test_labels_are_spread_and_filled_up():
     assert missing(["a", "a", "b"], ["a", "b", "c"], 2) == ["b", "c", "c"]
 
 
+def test_training_pieces_are_as_near_as_real_ones(reference):
+    """Here the real ones are training pieces, and so each draw is one half of what it is compared with, or all."""
+    by_name = dict(zip(QUANTITIES, reference.training.T, strict=True))
+    assert reference.training.shape == (N_DRAWS, len(QUANTITIES)) and len(set(by_name["velocity"].tolist())) > 1
+    assert (by_name["velocity"] < 1.5).all()
+    assert np.isnan(by_name["instrument"]).all(), "they are solos"
+
+
+def test_wishes_are_kept_or_not():
+    """Three pieces in C, G and C major, and one of drums alone, all of a note a quarter, which is low."""
+    scale, c, g = np.array([0, 4, 7, 0, 5, 9, 7, 11]), v.key_index("C"), v.key_index("G")
+    grids = [a_tune(60 + scale, 12), a_tune(55 + scale, 8), a_tune(72 + scale, 12), a_tune(36 + 0 * scale, 12, DRUMS)]
+    asked = [Controls(key=key, density=density) for key, density in ((c, 0), (g, 0), (g, 1), (c, 0))]
+    key, density = wishes_kept(grids, [Request(controls, 1) for controls in asked])
+    assert key == {"wish": "key", "n_pieces": 3, "kept": pytest.approx(2 / 3), "by_chance": pytest.approx(4 / 9)}
+    assert (density["n_pieces"], density["kept"]) == (4, 3 / 4)
+    assert wishes_kept(grids, [Request(Controls(), 1)] * 4)[0] == {
+        "wish": "key", "n_pieces": 0, "kept": None, "by_chance": None
+    }  # fmt: skip
+
+
+def a_tune(pitches, step, instrument=0):
+    start = step * np.arange(len(pitches))
+    rows = np.column_stack([start, *np.broadcast_arrays(instrument, pitches, step, 3)])
+    return GridScore(np.full(2, v.meter_index("4/4")), np.zeros(2, int), rows.astype(np.int64))
+
+
 def a_request(n_bars, seed):
     controls = Controls(instruments=(seed % 3,), tempo=10, meter=v.meter_index("3/4"))
     return Request(controls, n_bars, keep_meter=True, keep_tempo=True)
@@ -162,9 +191,11 @@ def test_muse_is_judged_with_and_without_the_corpus(tiny_muse, shards):
     assert (
         [row["of"] for row in report["bars"]] == [row["of"] for row in report["copies"]] == ["muse", "5-gram", "real"]
     )
+    assert [row["wish"] for row in report["wishes"]] == ["key", "density"]
+    assert all(0 <= row["kept"] <= 1 and row["n_pieces"] <= 48 for row in report["wishes"])
     assert report["composers"]["n_written"] >= 16 and report["composers"]["labels"] == sorted(LABELS)
     alone = api.evaluate_muse(model=tiny_muse, written=3)
-    for key in ("likeness", "lags", "bars", "copying"):
+    for key in ("likeness", "lags", "bars", "copying", "wishes"):
         assert alone[key] == report[key]
     assert alone["copies"] is None and "models" not in alone
     with pytest.raises(InputError, match=f"split is test; the reference of {tiny_muse} has valid"):

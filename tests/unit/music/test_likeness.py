@@ -10,6 +10,7 @@ from musegen.music.likeness import (
     distance,
     durations,
     halves,
+    instrument_ranks,
     likeness,
     mean_shares,
     melodic_intervals,
@@ -57,6 +58,15 @@ def test_durations_positions_polyphony_and_notes_a_bar():
     assert positions(grid).tolist() == [0, 12, 3]
     assert polyphony(grid).tolist() == [1, 2, 1]
     assert notes_a_bar(grid).tolist() == [2, 1]
+
+
+def test_instruments_are_ranked_by_their_notes():
+    solo = [[24 * i, 7, 60, 24, 3] for i in range(3)]
+    assert not len(instrument_ranks(a_grid(solo)))
+    band = [*solo, [0, 2, 60, 24, 3], [24, 2, 60, 24, 3], [0, DRUMS, 36, 3, 3]]
+    assert sorted(instrument_ranks(a_grid(band)).tolist()) == [0, 0, 0, 1, 1, 2]
+    trio, duo = (shares(counts([a_grid(notes)])["instrument"]) for notes in (band, band[:5]))
+    assert distance(trio, duo, QUANTITIES["instrument"]) == pytest.approx((3 / 5 - 3 / 6) + 1 / 6)  # ranks
 
 
 def test_distances_are_in_their_units():
