@@ -21,7 +21,7 @@ Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 """How the matrices are kept, in the order of `step.c`. The cache is float32 beside float32, bfloat16 beside less."""
 
-_LANES = 16
+_LANES, _BLOCK = 16, 64  # as in `step.c`
 _SHARE = 4  # rows: with fewer, a thread costs more than it does
 _BUILDS = {"AVX512": "avx512", "AVX2": "avx2"}  # by what torch calls the processor
 
@@ -48,8 +48,7 @@ def can_compile(model: Muse) -> bool:
     """Returns whether there is a compiled step, and it can do this model."""
     config, weight = model.config, model.head.weight
     is_plain = weight.device.type == "cpu" and weight.dtype == torch.float32 and config.sparsity == Dense()
-    d_head = config.d_model // config.n_heads
-    fits = not (d_head % _LANES or config.context % _LANES or len(weight) % 4)
+    fits = not (config.d_model // config.n_heads % _LANES or config.context % _LANES)
     return is_plain and fits and library() is not None
 
 
@@ -181,8 +180,9 @@ class _Memory:
         elif PRECISIONS[self.kind] == "int8":  # each row on a scale of its own
             scale = (weight.abs().amax(1) / 127).clamp(min=1e-12)
             weight = (weight / scale[:, None]).round().to(torch.int8)
-        tiles = weight.unflatten(0, (-1, 4)).unflatten(2, (-1, _LANES)).transpose(1, 2)
-        return _Matrix(self.of(tiles), self.of(scale), self.of(linear.bias), *linear.weight.shape)
+        blocks = _filled(weight).unflatten(0, (-1, _BLOCK)).transpose(1, 2)
+        beside = (None if vector is None else self.of(_filled(vector)) for vector in (scale, linear.bias))
+        return _Matrix(self.of(blocks), *beside, *linear.weight.shape)
 
     def layer(self, block: Block, keys: Tensor, values: Tensor) -> "_Layer":
         attention, mlp = block.attention, block.mlp
@@ -191,6 +191,11 @@ class _Memory:
             self.norm(block.norm_attention), self.norm(block.norm_mlp), *(self.matrix(linear) for linear in linears),
             self.of(attention.qk_gain), self.of(keys), self.of(values),
         )  # fmt: skip
+
+
+def _filled(outputs: Tensor) -> Tensor:
+    """Returns (N, ...) with zeros behind up to a multiple of the block."""
+    return torch.cat([outputs, outputs.new_zeros(-len(outputs) % _BLOCK, *outputs.shape[1:])])
 
 
 class _Norm(ctypes.Structure):

@@ -5,7 +5,8 @@
  * threads that share a row would have to wait for each other thirty times a step, and that is milliseconds where others
  * use the processors too. Rows can be shared out among steps that run at the same time.
  *
- * Shapes: B rows, C width, H heads, D of a head, T positions, N outputs. C and D are multiples of 16.
+ * Shapes: B rows, C width, H heads, D of a head, T positions, N outputs. C and D are multiples of 16;
+ * matrices, scales and biases are filled up with zeros to a multiple of BLOCK outputs.
  */
 
 #include <math.h>
@@ -16,6 +17,13 @@
 #endif
 
 #define LANES 16
+#define WIDE 4
+#define BLOCK (WIDE * LANES)
+#ifdef __AVX512F__
+#define ROWS 4 /* side by side, as the registers hold their sums */
+#else
+#define ROWS 2
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 enum kind { FLOAT32, BFLOAT16, INT8 };
@@ -27,7 +35,7 @@ typedef uint16_t shorts __attribute__((vector_size(2 * LANES), aligned(2), may_a
 typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 typedef struct {
-    const void *weight;  /* (N / 4, C / 16, 4, 16) of `kind`: read from the first to the last */
+    const void *weight;  /* (N / BLOCK, C, BLOCK) of `kind`: read from the first to the last */
     const float *scale;  /* (N,) of 8 bits, else null */
     const float *bias;   /* (N,) or null */
     int64_t n, c;
@@ -140,42 +148,46 @@ INLINE floats gelu(floats x) {
 
 /* Parts of a step -------------------------------------------------------------------------------------------------- */
 
-/* 4 outputs of `n_rows` rows; x and out lie `c` and `n` apart. */
-INLINE void tile(enum kind kind, const matrix *m, int64_t first, const float *x, int n_rows, float sums[][4]) {
-    floats made[4][4] = {0};
-    for (int64_t i = 0; i < m->c; i += LANES) {
-        floats weights[4];
-        for (int j = 0; j < 4; j++) weights[j] = load(kind, m->weight, first * m->c + 4 * i + j * LANES);
-        for (int row = 0; row < n_rows; row++) {
-            floats input = load(FLOAT32, x, row * m->c + i);
-            for (int j = 0; j < 4; j++) made[row][j] += weights[j] * input;
-        }
-    }
-    for (int row = 0; row < n_rows; row++)
-        for (int j = 0; j < 4; j++) sums[row][j] = sum(made[row][j]);
-}
-
 enum how { SET, ADD, GELU, RELU2 };
 
-/* (B, C) -> (B, N), N a multiple of 4. */
+/* What becomes of the sums of one row and BLOCK outputs. No tile has a copy of its own: the compiler might multiply and
+ * add at once in some and not in others. */
+static __attribute__((noinline)) void finish(const matrix *m, int64_t first, const floats *sums, float *out, enum how how) {
+    for (int j = 0; j < WIDE; j++) {
+        int64_t at = first + j * LANES;
+        if (at >= m->n) return;
+        floats made = sums[j], before = {0};
+        int n_here = m->n - at < LANES ? m->n - at : LANES;
+        if (m->scale) made *= load(FLOAT32, m->scale, at);
+        if (m->bias) made += load(FLOAT32, m->bias, at);
+        if (how == GELU) made = gelu(made);
+        if (how == RELU2) made = larger(made, before), made *= made;
+        if (how == ADD) memcpy(&before, out + at, n_here * sizeof(float)), made += before;
+        memcpy(out + at, &made, n_here * sizeof(float));
+    }
+}
+
+/* BLOCK outputs of `n_rows` rows. */
+INLINE void tile(enum kind kind, const matrix *m, int64_t first, const float *x, int n_rows, float *out, enum how how) {
+    floats sums[ROWS][WIDE] = {0};
+    for (int64_t i = 0; i < m->c; i++) {
+        floats weights[WIDE];
+        for (int j = 0; j < WIDE; j++) weights[j] = load(kind, m->weight, first * m->c + i * BLOCK + j * LANES);
+        for (int row = 0; row < n_rows; row++)
+            for (int j = 0; j < WIDE; j++) sums[row][j] += weights[j] * x[row * m->c + i];
+    }
+    for (int row = 0; row < n_rows; row++) finish(m, first, sums[row], out + row * m->n, how);
+}
+
+/* (B, C) -> (B, N). */
 INLINE void multiply_as(enum kind kind, const matrix *m, const float *x, float *out, int64_t n_rows, enum how how) {
-    for (int64_t n = 0; n < m->n; n += 4)
+    for (int64_t first = 0; first < m->n; first += BLOCK)
         for (int64_t row = 0; row < n_rows;) {
-            float sums[4][4];
-            int n_here = n_rows - row >= 4 ? 4 : 1;
-            if (n_here == 4) tile(kind, m, n, x + row * m->c, 4, sums);
-            else tile(kind, m, n, x + row * m->c, 1, sums);
-            for (int i = 0; i < n_here; i++, row++)
-                for (int j = 0; j < 4; j++) {
-                    float scale = m->scale ? m->scale[n + j] : 1, bias = m->bias ? m->bias[n + j] : 0;
-                    /* In so many words: the compiler may do it so for some rows and otherwise for others. */
-                    float made = fmaf(sums[i][j], scale, bias), *to = out + row * m->n + n + j;
-                    if (how == RELU2) made = made > 0 ? made * made : 0;
-                    *to = how == ADD ? *to + made : made;
-                }
+            int n_here = n_rows - row >= ROWS ? ROWS : 1;
+            if (n_here == ROWS) tile(kind, m, first, x + row * m->c, ROWS, out + row * m->n, how);
+            else tile(kind, m, first, x + row * m->c, 1, out + row * m->n, how);
+            row += n_here;
         }
-    if (how == GELU)
-        for (int64_t i = 0; i < n_rows * m->n; i += LANES) *(floats *)(out + i) = gelu(load(FLOAT32, out, i));
 }
 
 static void multiply(const model *m, const matrix *by, const float *x, float *out, int64_t n_rows, enum how how) {
