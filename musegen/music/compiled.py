@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from musegen.core.decode import check_room
 from musegen.core.sparsity import Dense
 from musegen.core.transformer import Block
 from musegen.errors import InputError
@@ -115,9 +116,8 @@ class CompiledEngine:
         Raises:
             InputError: an active row is full.
         """
+        check_room(self.positions, active.numpy(), self.max_positions)
         [rows] = np.nonzero(active.numpy())
-        if (self.positions[rows] >= self.max_positions).any():  # C would write behind the end of the cache
-            raise InputError(f"a row holds {self.max_positions} inputs already, which is all that it can")
         tokens = inputs.numpy()[rows]
         parts = np.concatenate([self._factors[tokens[:, 0]], tokens[:, 1:] + self._firsts], axis=1)
         x = self._embed[parts].sum(1)
