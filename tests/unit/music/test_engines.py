@@ -1,7 +1,10 @@
 """Each engine against the forward pass of the model that it decodes."""
 
+import ctypes
+import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,6 +178,18 @@ def test_a_full_row_is_not_written_to(kind: Callable[[Muse, int], Engine], model
             engine.step(inputs[:, 10], torch.tensor([True, True]))
         logits = engine.step(inputs[:, 10], torch.tensor([True, False]))  # nothing has changed
         torch.testing.assert_close(logits[0], expected[0, 10], atol=1e-5, rtol=1e-4)
+
+
+@is_compiled
+def test_what_was_compiled_from_another_file_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for file in (compiled._SOURCE, compiled.library_file()):
+        shutil.copy(file, tmp_path)
+    source, look = tmp_path / "step.c", compiled.library.__wrapped__
+    monkeypatch.setattr(compiled, "_SOURCE", source)
+    assert look() is not None
+    source.write_bytes(source.read_bytes() + b"/* edited */")
+    assert look() is None and compiled.library_file().exists()
+    ctypes.CDLL(str(compiled.library_file()))  # which could be loaded
 
 
 @is_compiled
