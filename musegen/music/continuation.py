@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from musegen.midi.instruments import INSTRUMENTS, class_of
-from musegen.midi.score import Controls, Meters, Notes, PitchBends, Programs, Score, Tempos, Track
+from musegen.midi.score import Controls, Keys, Meters, Notes, PitchBends, Programs, Score, Tempos, Track
 from musegen.midi.units import bar_starts_ticks, bpm_to_us_per_quarter, seconds_to_ticks
 from musegen.music import vocabulary as v
 from musegen.music.grid import (
@@ -136,6 +136,19 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
         tempos = tempos.joined(Tempos([start], bpm_to_us_per_quarter([tempo])))
     keys = keys[keys.start_ticks <= start]
     return replace(score, tracks=tuple(tracks), tempos=tempos, meters=meters, keys=keys, left_out={})
+
+
+def in_key(score: Score, start: int, key: str) -> Score:
+    """Returns a score with the signature of a key, such as "a minor", from tick `start` on, if it has not that there.
+
+    Raises:
+        InputError: no key has this name.
+    """
+    sharps, is_minor = v.key_signature(key)
+    keys = score.keys[score.keys.start_ticks <= start]
+    if not len(keys) or (keys[-1].sharps, keys[-1].is_minor) != (sharps, is_minor):
+        keys = keys.joined(Keys([start], [sharps], [is_minor]))
+    return replace(score, keys=keys)
 
 
 @dataclass(frozen=True)
