@@ -27,7 +27,8 @@ from musegen.music.tokenizer import encode
 _HEARD_BARS = 16  # the newest bars, in which key and density are heard
 _PEDALS = (64, 66, 69)  # sustain, sostenuto, hold 2
 _LOUDNESS = {7: 100, 11: 127}  # volume and expression, and what they are where no controller says
-_CUT_TICKS = 3  # of the grid: a bar that a change of meter cuts short loses less on its way to the grid
+CUT_TICKS = 3
+"""Of the grid: a bar that a change of meter cuts short loses less on its way to the grid."""
 
 
 def on_grid(score: Score) -> GridScore:
@@ -51,7 +52,7 @@ def next_bar_line(score: Score, grid: GridScore) -> int:
     """
     grid_tick = score.ticks_per_quarter / v.TICKS_PER_QUARTER
     exact = grid.n_ticks * grid_tick
-    within = round(exact + _CUT_TICKS * grid_tick) + 1
+    within = round(exact + CUT_TICKS * grid_tick) + 1
     meters = score.meters
     lines = bar_starts_ticks(
         meters.start_ticks, meters.numerator, meters.denominator, score.ticks_per_quarter, end_ticks=within
