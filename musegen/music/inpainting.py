@@ -8,6 +8,7 @@ import numpy as np
 from musegen.errors import InputError
 from musegen.midi.instruments import INSTRUMENTS, class_of
 from musegen.midi.score import Meters, Notes, Score, Track
+from musegen.midi.units import bar_starts_ticks
 from musegen.music import vocabulary as v
 from musegen.music.continuation import CUT_TICKS, in_ticks, on_grid, untangled, velocity_levels
 from musegen.music.features import Place
@@ -133,9 +134,14 @@ def with_bar_lines(score: Score, grid: GridScore) -> tuple[GridScore, np.ndarray
         The grid score, and (n_bars + 1,) the bar of the grid with which each bar of the score begins, and the one
         behind the last.
     """
-    meters, scale = score.meters, v.TICKS_PER_QUARTER / score.ticks_per_quarter
+    meters, quarter = score.meters, score.ticks_per_quarter
     longest = int((v.TICKS_PER_WHOLE * meters.numerator.astype(np.int64) // meters.denominator).max()) + 1
-    ticks = scale * bar_lines(meters, score.ticks_per_quarter, int((grid.n_ticks + longest) / scale) + 1)
+    # In ticks as fine as both: a bar line may lie between two of either.
+    starts, reach = meters.start_ticks * v.TICKS_PER_QUARTER, (grid.n_ticks + longest) * quarter + 1
+    lines = bar_starts_ticks(
+        starts, meters.numerator, meters.denominator, quarter * v.TICKS_PER_QUARTER, end_ticks=reach
+    )
+    ticks = lines / quarter
     n_bars = int((ticks < grid.bar_ticks[-2] + CUT_TICKS).sum())
     n_wholes, rest = divmod(max(int(ticks[n_bars]) - grid.n_ticks, 0), v.TICKS_PER_WHOLE)
     silent = [v.METER_INDEX[4, 4]] * n_wholes + (
