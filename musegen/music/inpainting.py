@@ -73,8 +73,9 @@ def prepared(score: Score, missing: Missing) -> Inpainting:
     Raises:
         InputError: there are no such bars or tracks, or nothing is left that says who plays.
     """
-    named = in_named_meters(score)
-    grid = on_grid(named)
+    grid = on_grid(score)  # which refuses what a damaged file makes endless
+    if (named := in_named_meters(score)) is not score:
+        grid = on_grid(named)
     if not len(grid.notes):
         raise InputError("score has no notes; compose starts from nothing")
     grid, lines = with_bar_lines(score, grid)

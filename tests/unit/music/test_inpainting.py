@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from musegen.errors import InputError
 from musegen.midi.instruments import INSTRUMENTS, class_of
 from musegen.midi.score import Meters, Notes, Score, Track
+from musegen.music import inpainting
 from musegen.music import vocabulary as v
 from musegen.music.continuation import on_grid
 from musegen.music.grammar import MuseGuide, Request
@@ -192,6 +193,13 @@ def test_everybody_who_played_plays_where_bars_are_missing():
 def test_bars_that_are_not_there(missing: Missing, message: str):
     with pytest.raises(InputError, match=message):
         prepared(band(), missing)
+
+
+def test_an_endless_score_is_refused_before_its_bars_are_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inpainting, "in_named_meters", lambda _: pytest.fail("bars were counted"))
+    late = Track("", 0, False, Notes([200_000_000], [1], [60], [80]))
+    with pytest.raises(InputError, match="quarters long"):
+        prepared(Score(1, (late,), meters=Meters([0], [33], [64])), Missing((1, 2)))
 
 
 def test_a_score_without_notes_has_nothing_around_a_gap():
