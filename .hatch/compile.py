@@ -5,6 +5,7 @@ only, into the tree: the reader stays plain Python, so that edits count at once.
 again after an edit of `step.c`.
 """
 
+import hashlib
 import os
 import platform
 import shlex
@@ -65,12 +66,14 @@ def compile_steps(root: Path, folder: Path) -> list[Path]:
     """Compiles `step.c` into a folder, for each kind of processor that this machine's programs may meet."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     flags = ["-std=gnu11", "-O3", "-fPIC", "-shared", "-Wno-psabi"]
+    source = root / _STEPS / "step.c"
+    fingerprint = hashlib.sha256(source.read_bytes()).hexdigest()
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
     made = []
     for name, target in (_X86 if is_x86 else {"plain": []}).items():
-        path, source = folder / f"step-{name}.so", root / _STEPS / "step.c"
+        path = folder / f"step-{name}.so"
         new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        command = [*compiler, *flags, *target, str(source), "-o", str(new), "-lm"]
+        command = [*compiler, *flags, *target, f'-DSOURCE="{fingerprint}"', str(source), "-o", str(new), "-lm"]
         subprocess.run(command, check=True)
         new.replace(path)  # whoever has the old one loaded keeps it
         made.append(path)

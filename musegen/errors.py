@@ -15,7 +15,8 @@ What is no error, but worth a second look:
 
     MusegenWarning (a UserWarning)
     ├── CopyWarning                      what was written repeats more of a training piece than is usual
-    └── MeterWarning                     new bars are in another meter than those that they follow
+    ├── MeterWarning                     new bars are in another meter than those that they follow
+    └── HeldOutWarning                   a model is validated on the very pieces that it is trained on
 """
 
 import difflib
@@ -91,6 +92,10 @@ class MusegenWarning(UserWarning):
 
 class MeterWarning(MusegenWarning):
     """New bars are in another meter than those that they follow."""
+
+
+class HeldOutWarning(MusegenWarning):
+    """A model is validated on the very pieces that it is trained on."""
 
 
 class CopyWarning(MusegenWarning):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from musegen.api.models import critic, muse
-from musegen.errors import CheckpointError, InputError
+from musegen.errors import InputError
 
 if TYPE_CHECKING:
     from musegen.music.generate import Generation
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from musegen.music.tokenizer import Controls
 
 DEFAULT_RANKING = "none"
-"""How several pieces are put in order if nothing else is asked for; where the model has no fitting critic, "none"."""
+"""How several pieces are put in order if nothing else is asked for."""
 
 RANKINGS = ("critic", "likelihood", "none")
 """The ways to rank: `music.ranking` says what each of them finds good."""
@@ -26,7 +26,7 @@ class Choice:
 
     Args:
         model: the Muse that writes them.
-        ranking: one of RANKINGS; None for DEFAULT_RANKING, where that can be had.
+        ranking: one of RANKINGS; None for DEFAULT_RANKING.
         n: how many are kept.
         n_written: of how many.
 
@@ -39,12 +39,7 @@ class Choice:
         self.model, self.n = model, n
         self.ranking = DEFAULT_RANKING if ranking is None else ranking
         if self.ranking == "critic" and n_written > 1:
-            try:
-                self._critic = critic(model)
-            except CheckpointError:
-                if ranking is not None:
-                    raise
-                self.ranking = "none"
+            self._critic = critic(model)
         if n_written > n and self.ranking == "none":
             raise InputError(
                 f"candidates is {n_written} and rank is none, which cannot choose {n} of them; allowed are "

@@ -67,7 +67,7 @@ def compose(
         instruments: who plays and nobody else, every one of them; names of `instruments()`, up to 15 beside the drums.
             None takes those of one of the composer's pieces, drawn by the seed.
         bars: how many, at least 1.
-        key: such as "G", "a minor", "F#m"; a wish, not a promise.
+        key: such as "G", "a minor", "F#m"; its signature is written, and the notes are a wish, not a promise.
         tempo: quarters a minute, 10 to 640; None takes that of the drawn piece.
         meter: such as "3/4", in every bar; None takes that of the drawn piece.
         density: "low", "medium" or "high"; a wish.
@@ -95,6 +95,7 @@ def compose(
     Warns:
         CopyWarning: a piece repeats more of a training piece than music that was kept back does.
     """
+    from musegen.music.continuation import in_key
     from musegen.music.grammar import Request
 
     asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, guidance, n, model)
@@ -104,6 +105,8 @@ def compose(
     scores = [grid.to_score() for grid in _generate(order, request, on_bar, on_ranked)]
     if order.tempo is not None:  # exactly as asked for: the grid has only levels
         scores = [replace(score, tempos=Tempos([0], bpm_to_us_per_quarter([order.tempo]))) for score in scores]
+    if order.key is not None:
+        scores = [in_key(score, 0, order.key) for score in scores]
     return [order.signed(score, row, "compose") for row, score in enumerate(scores)]
 
 
@@ -154,7 +157,16 @@ def continue_score(
         CopyWarning: as in `compose`, of the new bars.
         MeterWarning: the prompt is in a meter that no model knows, such as 17/4, and the new bars are in another.
     """
-    from musegen.music.continuation import FreeTime, completed, extended, next_bar_line, on_grid, tail, velocity_levels
+    from musegen.music.continuation import (
+        FreeTime,
+        completed,
+        extended,
+        in_key,
+        next_bar_line,
+        on_grid,
+        tail,
+        velocity_levels,
+    )
     from musegen.music.grammar import Request
 
     asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, guidance, n, model)
@@ -176,6 +188,8 @@ def continue_score(
     if free:
         scores = [free.back(longer, start) for longer in scores]
         start = int(free.ticks(np.array([start]))[0])
+    if order.key is not None:
+        scores = [in_key(longer, start, order.key) for longer in scores]
     words = ["continue", Path(prompt).name if isinstance(prompt, str | os.PathLike) else "prompt.mid"]
     if only_new:
         scores, words = [tail(longer, start) for longer in scores], [*words, "--only-new"]

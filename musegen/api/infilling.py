@@ -55,8 +55,8 @@ def infill(
     Args:
         score: a score, the path of a score file, or an object of another library.
         bars: the first and the last bar, counted from 1, such as (5, 8), in which the notes that begin there are
-            written anew; a pick-up counts as a bar. None for all of them (Muse), or for the silences of voices while
-            others sing (Coconet).
+            written anew; a pick-up counts as a bar, as does one in a meter that no model knows, such as 17/4. None for
+            all of them (Muse), or for the silences of voices while others sing (Coconet).
         tracks: which of them a Muse writes: numbers from 1, names, instruments, or a word of one, such as "bass"; None
             for all, or if tracks are added, for none.
         add: instruments that a Muse adds, each as a new track.

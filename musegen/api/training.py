@@ -121,6 +121,9 @@ def train(
         RecipeError: the recipe or an override is wrong.
         DataError: the data it names cannot be used.
         CheckpointError: the base is damaged.
+
+    Warns:
+        HeldOutWarning: the pieces of `style` are too few to hold one out, and the score is on those that are learned.
     """
     from musegen.train.recipe import from_table, load
 

@@ -146,10 +146,15 @@ def _compiled() -> Check:
 
 def _compiled_steps() -> Check:
     """Whether Muse's steps were compiled; without, it is decoded in NumPy."""
-    from musegen.music.compiled import library
+    from musegen.music.compiled import library, library_file
 
     if library():
         return Check("compiled decoding", True, "yes")
+    if (file := library_file()).exists():
+        advice = (
+            "muse writes slowly: in a checkout python .hatch/compile.py, else pip install --force-reinstall musegen"
+        )
+        return Check("compiled decoding", False, f"no: {file.name} is not what step.c compiles to now", advice)
     advice = "muse writes slowly: install a wheel, or a C compiler and then pip install musegen"
     return Check("compiled decoding", False, "no", advice)
 

@@ -5,7 +5,6 @@ them, so that it need not load the API.
 """
 
 import inspect
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from musegen.cli.arguments import given, names
-from musegen.cli.output import AsJson, print_facts
+from musegen.cli.output import AsJson, doubts, print_facts
 from musegen.cli.progress import BarProgress
-from musegen.errors import InputError, MusegenWarning, ScoreFileError
+from musegen.errors import InputError, ScoreFileError
 from musegen.midi.files import check_place
 
 if TYPE_CHECKING:
@@ -175,12 +174,10 @@ def _write(
     n_bars = options.get("bars", inspect.signature(verb).parameters["bars"].default)
     ranked: list[tuple[str, float]] = []
     n_rows = options.get("candidates", len(paths))
-    with BarProgress(what, n_bars, n_rows) as progress, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", MusegenWarning)
+    with BarProgress(what, n_bars, n_rows) as progress, doubts(as_json) as found:
         scores = verb(
             **options, on_bar=progress.update, on_ranked=lambda by, marks: ranked.extend((by, mark) for mark in marks)
         )
-    doubts = [str(warning.message) for warning in caught if issubclass(warning.category, MusegenWarning)]
     for path, score in zip(paths, scores, strict=True):
         score.write(path)
     if sheet is not None:
@@ -194,12 +191,10 @@ def _write(
 
         marks = [{by: mark} for by, mark in ranked] or [{}] * len(paths)
         files = [{"path": str(path), **mark, **api.info(path)} for path, mark in zip(paths, marks, strict=True)]
-        print_facts({"first_bar_seconds": progress.first_bar_seconds, "files": files, "warnings": doubts}, as_json)
+        print_facts({"first_bar_seconds": progress.first_bar_seconds, "files": files, "warnings": found}, as_json)
         return
     words = [f", {by} {mark:.2f}" for by, mark in ranked] or [""] * len(paths)
     for path, score, word in zip(paths, scores, words, strict=True):
         typer.echo(f"{path}: {score.n_notes:,} notes, {score.duration_seconds:.0f} s{word}")
-    for doubt in doubts:
-        typer.secho(f"musegen: {doubt}", fg=typer.colors.YELLOW, err=True)
     if sheet is not None:
         typer.echo(sheet)

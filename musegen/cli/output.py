@@ -1,10 +1,15 @@
 """How commands print facts: JSON for programs, plain aligned text for people and for grep."""
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+
+from musegen.errors import MusegenWarning
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
 
@@ -17,6 +22,27 @@ def print_facts(facts: Mapping[str, object], as_json: bool) -> None:
 def print_rows(rows: Sequence[Mapping[str, object]], as_json: bool) -> None:
     """Print a list of things that have the same facts."""
     typer.echo(json.dumps(rows, indent=2) if as_json else "\n".join(_table(rows)))
+
+
+@contextmanager
+def doubts(as_json: bool) -> Iterator[list[str]]:
+    """Yields a list that gathers what musegen warns of; people are told at once. Other warnings go where they would."""
+    found: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MusegenWarning)
+        show_others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, MusegenWarning):
+                show_others(message, category, *where, **more)
+                return
+            found.append(str(message))
+            if not as_json:
+                # Not `err=True`, which would not see that a progress bar stands in the way.
+                typer.secho(f"musegen: {message}", fg=typer.colors.YELLOW, file=sys.stderr)
+
+        warnings.showwarning = show
+        yield found
 
 
 def rounded(row: Mapping[str, Any]) -> dict[str, object]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from musegen.cli.output import AsJson, print_facts
+from musegen.cli.output import AsJson, doubts, print_facts
 
 
 def train(
@@ -38,8 +38,9 @@ def train(
     """
     from musegen import api
 
-    ended = api.train(recipe, settings or [], data=data, base=base, style=style, resume=resume, out=out)
-    print_facts(ended, as_json)
+    with doubts(as_json) as found:
+        ended = api.train(recipe, settings or [], data=data, base=base, style=style, resume=resume, out=out)
+    print_facts({**ended, "warnings": found} if as_json else ended, as_json)
 
 
 def export(

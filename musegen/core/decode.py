@@ -33,8 +33,26 @@ class Engine(Protocol):
         """Append one input (B, K) int64 to every row; return the logits (B, V) of what follows.
 
         Rows where `active` (B,) bool is False stay as they are, and their logits mean nothing.
+
+        Raises:
+            InputError: an active row is full.
         """
         ...
+
+
+def check_room(positions: np.ndarray, active: np.ndarray, max_positions: int) -> None:
+    """Refuses a step of rows that are full, which would write over or behind what they hold.
+
+    Args:
+        positions: (B,) how many inputs each row of an engine holds.
+        active: (B,) bool, which of them are to hold one more.
+        max_positions: how many a row can hold.
+
+    Raises:
+        InputError: an active row is full.
+    """
+    if (positions[active] >= max_positions).any():
+        raise InputError(f"a row holds {max_positions} inputs already, which is all that it can")
 
 
 class Guide(Protocol):

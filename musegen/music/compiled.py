@@ -1,6 +1,7 @@
 """Muse's steps in C (`step.c`), where the package was built with a compiler: one call a step, fewer bytes a weight."""
 
 import ctypes
+import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from musegen.core.decode import check_room
 from musegen.core.sparsity import Dense
 from musegen.core.transformer import Block
 from musegen.errors import InputError
@@ -21,22 +23,36 @@ Precision = Literal["float32", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 """How the matrices are kept, in the order of `step.c`. The cache is float32 beside float32, bfloat16 beside less."""
 
+_SOURCE = Path(__file__).with_name("step.c")
 _LANES, _BLOCK = 16, 64  # as in `step.c`
 _SHARE = 4  # rows: with fewer, a thread costs more than it does
 _BUILDS = {"AVX512": "avx512", "AVX2": "avx2"}  # by what torch calls the processor
 
 
-@cache
-def library(capability: str | None = None) -> ctypes.CDLL | None:
-    """Returns what `step.c` was compiled to; None where it was not.
+def library_file(capability: str | None = None) -> Path:
+    """Returns the file that `step.c` is compiled to, which need not be there.
 
     Args:
         capability: for which processor, in torch's words; None for this one.
     """
     build = _BUILDS.get(capability or torch.backends.cpu.get_cpu_capability(), "plain")
+    return _SOURCE.with_name(f"step-{build}.so")
+
+
+@cache
+def library(capability: str | None = None) -> ctypes.CDLL | None:
+    """Returns what `step.c` was compiled to; None where it was not, or was another file then.
+
+    Args:
+        capability: as in `library_file`.
+    """
     try:
-        loaded = ctypes.CDLL(str(Path(__file__).with_name(f"step-{build}.so")))
-    except OSError:
+        loaded = ctypes.CDLL(str(library_file(capability)))
+        fingerprint = hashlib.sha256(_SOURCE.read_bytes()).hexdigest().encode()
+        compiled_from = (ctypes.c_char * (len(fingerprint) + 1)).in_dll(loaded, "muse_source").value
+    except (OSError, ValueError):  # what was compiled before there were fingerprints has none
+        return None
+    if compiled_from != fingerprint:
         return None
     pointer = ctypes.c_void_p
     loaded.muse_step.argtypes = [pointer, ctypes.c_int64, pointer, pointer, pointer]
@@ -114,9 +130,8 @@ class CompiledEngine:
         Raises:
             InputError: an active row is full.
         """
+        check_room(self.positions, active.numpy(), self.max_positions)
         [rows] = np.nonzero(active.numpy())
-        if (self.positions[rows] >= self.max_positions).any():  # C would write behind the end of the cache
-            raise InputError(f"a row holds {self.max_positions} inputs already, which is all that it can")
         tokens = inputs.numpy()[rows]
         parts = np.concatenate([self._factors[tokens[:, 0]], tokens[:, 1:] + self._firsts], axis=1)
         x = self._embed[parts].sum(1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from musegen.midi.instruments import INSTRUMENTS, class_of
-from musegen.midi.score import Controls, Meters, Notes, PitchBends, Programs, Score, Tempos, Track
+from musegen.midi.score import Controls, Keys, Meters, Notes, PitchBends, Programs, Score, Tempos, Track
 from musegen.midi.units import bar_starts_ticks, bpm_to_us_per_quarter, seconds_to_ticks
 from musegen.music import vocabulary as v
 from musegen.music.grid import (
@@ -27,7 +27,8 @@ from musegen.music.tokenizer import encode
 _HEARD_BARS = 16  # the newest bars, in which key and density are heard
 _PEDALS = (64, 66, 69)  # sustain, sostenuto, hold 2
 _LOUDNESS = {7: 100, 11: 127}  # volume and expression, and what they are where no controller says
-_CUT_TICKS = 3  # of the grid: a bar that a change of meter cuts short loses less on its way to the grid
+CUT_TICKS = 3
+"""Of the grid: a bar that a change of meter cuts short loses less on its way to the grid."""
 
 
 def on_grid(score: Score) -> GridScore:
@@ -51,7 +52,7 @@ def next_bar_line(score: Score, grid: GridScore) -> int:
     """
     grid_tick = score.ticks_per_quarter / v.TICKS_PER_QUARTER
     exact = grid.n_ticks * grid_tick
-    within = round(exact + _CUT_TICKS * grid_tick) + 1
+    within = round(exact + CUT_TICKS * grid_tick) + 1
     meters = score.meters
     lines = bar_starts_ticks(
         meters.start_ticks, meters.numerator, meters.denominator, score.ticks_per_quarter, end_ticks=within
@@ -136,6 +137,19 @@ def extended(score: Score, grid: GridScore, longer: GridScore, tempo: float | No
         tempos = tempos.joined(Tempos([start], bpm_to_us_per_quarter([tempo])))
     keys = keys[keys.start_ticks <= start]
     return replace(score, tracks=tuple(tracks), tempos=tempos, meters=meters, keys=keys, left_out={})
+
+
+def in_key(score: Score, start: int, key: str) -> Score:
+    """Returns a score with the signature of a key, such as "a minor", from tick `start` on, if it has not that there.
+
+    Raises:
+        InputError: no key has this name.
+    """
+    sharps, is_minor = v.key_signature(key)
+    keys = score.keys[score.keys.start_ticks <= start]
+    if not len(keys) or (keys[-1].sharps, keys[-1].is_minor) != (sharps, is_minor):
+        keys = keys.joined(Keys([start], [sharps], [is_minor]))
+    return replace(score, keys=keys)
 
 
 @dataclass(frozen=True)

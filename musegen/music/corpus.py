@@ -253,6 +253,12 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Which pieces these are, with which labels and splits: what depends on them is kept under it."""
+        files = (self.folder / name for name in ("index.json", "corpus.json"))
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
     def piece(self, index: int) -> Piece:
         """Returns one piece; its arrays are views into the shards."""
         return Piece(*(self.shards.array(index, name) for name in ("tokens", "bar_starts", "meters", "tempos")))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from musegen.core.decode import Engine
+from musegen.core.decode import Engine, check_room
 from musegen.core.sparsity import Dense
 from musegen.core.transformer import Block
 from musegen.errors import InputError
@@ -94,7 +94,12 @@ class NumpyEngine(MuseEngine):
         ]
 
     def step(self, inputs: Tensor, active: Tensor) -> Tensor:
-        """Appends one input (B, 1 + K) to rows that are `active` (B,); returns the logits (B, V) of what follows."""
+        """Appends one input (B, 1 + K) to rows that are `active` (B,); returns the logits (B, V) of what follows.
+
+        Raises:
+            InputError: an active row is full.
+        """
+        check_room(self.positions.numpy(), active.numpy(), self.max_positions)
         with self._blas.limit(limits=1):
             return self._step(inputs.numpy(), active)
 

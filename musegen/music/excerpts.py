@@ -8,7 +8,6 @@ they stand, without the bars in which Muse makes an end, and counted from the se
 the middle of things.
 """
 
-import hashlib
 import math
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -163,7 +162,7 @@ def prepare_excerpts(
         "vocabulary": v.fingerprint(),
         "muse": fingerprint(model.state_dict()),
         "d_model": model.config.d_model,
-        "pieces": hashlib.sha256(repr(corpus.paths).encode()).hexdigest()[:16],
+        "corpus": corpus.fingerprint,
     }
     work = partial(_excerpts_of, data=str(corpus.folder), muse=str(muse), sampling=sampling, seed=seed)
     return prepare(items, work, out, meta=meta, n_workers=n_workers, chunk=1)

@@ -325,20 +325,20 @@ def _bar_meters(score: Score, notes: np.ndarray) -> tuple[np.ndarray, int, int]:
         tick += n_whole * n_ticks
         rest = (until - tick) // _MIN_BAR_TICKS * _MIN_BAR_TICKS
         if rest > 0 and not is_last:
-            meters += _short_meters(rest)
+            meters += short_meters(rest)
             tick += rest
             cut += 1
     return np.array(meters, dtype=np.int64), replaced, cut
 
 
-def _short_meters(ticks: int) -> list[int]:
+def short_meters(ticks: int) -> list[int]:
     """Returns the meter with the largest beats whose bar has so many ticks, a multiple of 3, or two if none has."""
     for denominator in (4, 8, 16, 32):
         numerator, rest = divmod(ticks * denominator, v.TICKS_PER_WHOLE)
         if rest == 0 and (numerator, denominator) in v.METER_INDEX:
             return [v.METER_INDEX[numerator, denominator]]
     whole = ticks // v.TICKS_PER_WHOLE * v.TICKS_PER_WHOLE
-    return _short_meters(whole) + _short_meters(ticks - whole)
+    return short_meters(whole) + short_meters(ticks - whole)
 
 
 def _bar_tempos(score: Score, bar_ticks: np.ndarray) -> np.ndarray:

@@ -7,14 +7,16 @@ import numpy as np
 
 from musegen.errors import InputError
 from musegen.midi.instruments import INSTRUMENTS, class_of
-from musegen.midi.score import Notes, Score, Track
+from musegen.midi.score import Meters, Notes, Score, Track
+from musegen.midi.units import bar_starts_ticks
 from musegen.music import vocabulary as v
-from musegen.music.continuation import in_ticks, on_grid, untangled, velocity_levels
+from musegen.music.continuation import CUT_TICKS, in_ticks, on_grid, untangled, velocity_levels
 from musegen.music.features import Place
 from musegen.music.grammar import Gap, Request
-from musegen.music.grid import DURATION, INSTRUMENT, GridScore, quantise
+from musegen.music.grid import DURATION, INSTRUMENT, GridScore, quantise, short_meters
 from musegen.music.sequences import controls_of
 from musegen.music.tokenizer import encode
+from musegen.music.voices import bar_lines
 
 _READ_SHARE = 0.6  # of the context for what stands around a gap; the rest is for what is written
 _WRITE_SHARE = 0.3  # of the context that one gap is expected to take
@@ -29,7 +31,7 @@ class Missing:
     """What is to be written anew.
 
     Args:
-        bars: the first and the last bar, counted from 1; None for all.
+        bars: the first and the last bar of the score, counted from 1; None for all.
         tracks: places of the tracks, from 0, of which nothing stays in these bars; None for all that have notes, or if
             tracks are added, for none.
         added: instrument classes that get a new track.
@@ -50,7 +52,7 @@ class Inpainting:
         places: of the tracks in `left` that are written.
         grid: the score as it came.
         rest: what is left of it, in the same bars.
-        first: the first bar in which something is missing, from 0.
+        first: the first bar of the grid in which something is missing, from 0.
         last: the one after the last.
         instruments: whose notes are written; none for everybody's.
     """
@@ -71,16 +73,21 @@ def prepared(score: Score, missing: Missing) -> Inpainting:
     Raises:
         InputError: there are no such bars or tracks, or nothing is left that says who plays.
     """
-    grid = on_grid(score)
+    grid = on_grid(score)  # which refuses what a damaged file makes endless
+    if (named := in_named_meters(score)) is not score:
+        grid = on_grid(named)
     if not len(grid.notes):
         raise InputError("score has no notes; compose starts from nothing")
-    first, last = (1, grid.n_bars) if missing.bars is None else missing.bars
-    if not 1 <= first <= last <= grid.n_bars:
-        raise InputError(f"bars is {first}-{last}; allowed are bars from 1 to {grid.n_bars}")
+    grid, lines = with_bar_lines(score, grid)
+    n_bars = len(lines) - 1
+    first, last = (1, n_bars) if missing.bars is None else missing.bars
+    if not 1 <= first <= last <= n_bars:
+        raise InputError(f"bars is {first}-{last}; allowed are bars from 1 to {n_bars}")
+    first_bar, end_bar = int(lines[first - 1]), max(int(lines[last]), int(lines[first - 1]) + 1)
     tracks = missing.tracks
     if tracks is None:
         tracks = () if missing.added else tuple(p for p, track in enumerate(score.tracks) if len(track.notes))
-    span = grid.bar_ticks[first - 1], grid.bar_ticks[last]
+    span = grid.bar_ticks[first_bar], grid.bar_ticks[end_bar]
     kept = [
         _without(track, span, score.ticks_per_quarter) if place in tracks else track
         for place, track in enumerate(score.tracks)
@@ -90,9 +97,61 @@ def prepared(score: Score, missing: Missing) -> Inpainting:
     places = (*tracks, *range(len(kept), len(kept) + len(new)))
     classes = {_class(score, left, place) for place in places}
     everybody = not missing.added and set(tracks) >= {p for p, track in enumerate(score.tracks) if len(track.notes)}
-    rest = GridScore(grid.meters, grid.tempos, quantise(left)[0].notes)
+    rest = GridScore(grid.meters, grid.tempos, quantise(replace(left, meters=named.meters))[0].notes)
     instruments = () if everybody else tuple(sorted(classes))
-    return Inpainting(score, left, places, grid, rest, first - 1, last, instruments)
+    return Inpainting(score, left, places, grid, rest, first_bar, end_bar, instruments)
+
+
+def in_named_meters(score: Score) -> Score:
+    """Returns a score in meters that the grid can name: a bar in another, such as 17/4, is four of 4/4 and one of 1/4.
+
+    Bars that are no whole number of 32nds, such as those of 33/64, are left to the grid, which comes within one.
+    """
+    meters, quarter = score.meters, score.ticks_per_quarter
+    is_named = np.array([(meter.numerator, meter.denominator) in v.METER_INDEX for meter in meters])
+    if is_named.all():
+        return score
+    lines = bar_lines(meters, quarter, score.end_ticks + 1)
+    ends = np.append(lines[1:], score.end_ticks + 1)  # a new meter may cut a bar short
+    place = np.searchsorted(meters.start_ticks, lines, side="right") - 1
+    numerator, denominator = meters.numerator[place].astype(np.int64), meters.denominator[place].astype(np.int64)
+    n_wholes, rest = np.divmod(numerator, denominator)
+    common, rest_start = np.gcd(rest, denominator), lines + 4 * quarter * n_wholes
+    begins = ~is_named[place] & (n_wholes > 0)
+    ends_so = ~is_named[place] & (rest > 0) & (rest_start < ends)
+    fours = np.full(int(begins.sum()), 4)
+    rests = Meters(rest_start[ends_so], (rest // common)[ends_so], (denominator // common)[ends_so])
+    return replace(score, meters=meters[is_named].joined(Meters(lines[begins], fours, fours), rests))
+
+
+def with_bar_lines(score: Score, grid: GridScore) -> tuple[GridScore, np.ndarray]:
+    """Returns a score on the grid, its last bar whole, and where its own bars are there.
+
+    Args:
+        score: as it came; bars are counted in its own meters.
+        grid: the same with notes, from `in_named_meters` and `on_grid`.
+
+    Returns:
+        The grid score, and (n_bars + 1,) the bar of the grid with which each bar of the score begins, and the one
+        behind the last.
+    """
+    meters, quarter = score.meters, score.ticks_per_quarter
+    longest = int((v.TICKS_PER_WHOLE * meters.numerator.astype(np.int64) // meters.denominator).max()) + 1
+    # In ticks as fine as both: a bar line may lie between two of either.
+    starts, reach = meters.start_ticks * v.TICKS_PER_QUARTER, (grid.n_ticks + longest) * quarter + 1
+    lines = bar_starts_ticks(
+        starts, meters.numerator, meters.denominator, quarter * v.TICKS_PER_QUARTER, end_ticks=reach
+    )
+    ticks = lines / quarter
+    n_bars = int((ticks < grid.bar_ticks[-2] + CUT_TICKS).sum())
+    n_wholes, rest = divmod(max(int(ticks[n_bars]) - grid.n_ticks, 0), v.TICKS_PER_WHOLE)
+    silent = [v.METER_INDEX[4, 4]] * n_wholes + (
+        short_meters(rest // CUT_TICKS * CUT_TICKS) if rest >= CUT_TICKS else []
+    )
+    tempos = np.append(grid.tempos, np.full(len(silent), grid.tempos[-1]))
+    grid = GridScore(np.append(grid.meters, silent), tempos, grid.notes)
+    between = (grid.bar_ticks[:-1] + grid.bar_ticks[1:]) / 2
+    return grid, np.append(np.searchsorted(between, ticks[:n_bars], side="right"), grid.n_bars)
 
 
 def inpainted(

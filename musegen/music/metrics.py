@@ -16,7 +16,8 @@ Four conditions differ in what a window tells:
                     side feature of the bar modulo 16 counts past bar lines), as an n-gram has: the number to compare.
     style told      The label of the piece too, if it is one of the model's styles.
     wrong style told  Another label in its place, always the same one for a label: half-way around the sorted labels of
-                    what is scored. If the label matters, this costs more than telling nothing.
+                    what is scored. If the label matters, this costs more than telling nothing. Left out where the model
+                    knows no other label.
     controls told   Style, instruments, key, tempo, meter and density of the window, and its position and countdown, as
                     in training. They are read off the very bars that are predicted: this number says how well Muse
                     predicts what it was asked for, and does not compare with the n-grams.
@@ -95,10 +96,10 @@ def evaluate(
     pieces = [corpus.piece(index) for index in chosen]
     labels = [corpus.labels[index] for index in chosen]
     slots = {style: slot for slot, style in enumerate(styles)}
-    wrong = wrong_labels([label for label in labels if label in slots] or labels, styles)
+    wrong = wrong_labels([label for label in labels if label in slots], styles)
     report = on_progress or (lambda what, done, total: None)
     nats: dict[str, np.ndarray] = {}
-    for condition in CONDITIONS:
+    for condition in (name for name in CONDITIONS if wrong or name != _WRONG):
         names = [wrong.get(label, "") for label in labels] if condition == _WRONG else labels
         told = [slots.get(name) for name in names]
         scored = muse_losses(model, pieces, told, condition, batch_size, partial(report, condition))
@@ -128,10 +129,20 @@ def fit_baseline(corpus: Corpus, order: int) -> NGram:
 
 
 def wrong_labels(labels: Sequence[str], styles: Sequence[str]) -> dict[str, str]:
-    """Returns for each label another one: half-way around those that are there, or around all styles if it is alone."""
+    """Returns for each label another one: half-way around those that are there, or around all styles if it is alone.
+
+    Args:
+        labels: of what is scored, those that are styles.
+        styles: all that the model knows.
+
+    Returns:
+        What is told in place of each label; nothing where there is no other.
+    """
     known = sorted(set(labels))
+    if len(known) == 1:
+        known = sorted(set(styles))
     if len(known) < 2:
-        known = sorted({*labels, *styles})
+        return {}
     return {label: known[(place + len(known) // 2) % len(known)] for place, label in enumerate(known)}
 
 
@@ -306,7 +317,7 @@ def _labels(
         here = label_of == label
         row = {"label": label, "n_pieces": labels.count(label), "n_tokens": int(here.sum())}
         row |= _figures(nats[_HEADLINE][here], tokens[here])
-        row |= {f"{name} nats_per_token": float(nats[name][here].mean()) for name in (_RIGHT, _WRONG)}
+        row |= {f"{name} nats_per_token": float(nats[name][here].mean()) for name in (_RIGHT, _WRONG) if name in nats}
         if _BASELINE in nats:
             baseline = _figures(nats[_BASELINE][here], tokens[here])
             row |= {f"{_BASELINE} {key}": value for key, value in baseline.items()}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from musegen.core.attention import Cache
 from musegen.core.cross_entropy import linear_cross_entropy
+from musegen.core.decode import check_room
 from musegen.core.sparsity import Pattern, parse
 from musegen.core.transformer import Activation, Block
 
@@ -161,14 +162,18 @@ class MuseEngine:
     Args:
         model: in eval mode.
         n_rows: sequences side by side.
+
+    Attributes:
+        positions: (B,) int64, how many inputs each row holds; on the CPU, wherever the model is.
     """
 
     def __init__(self, model: Muse, n_rows: int):
         self.model = model.eval()
         weight = model.head.weight
+        self.device = weight.device
         self.blocks = cast(Iterable[Block], model.blocks)
         self.caches: list[Cache] = [block.init_cache(n_rows, weight.dtype, weight.device) for block in self.blocks]
-        self.positions = torch.zeros(n_rows, dtype=torch.int64, device=weight.device)
+        self.positions: Tensor = torch.zeros(n_rows, dtype=torch.int64)
 
     @property
     def max_positions(self) -> int:
@@ -177,17 +182,22 @@ class MuseEngine:
 
     def prefill(self, inputs: Tensor, rows: slice) -> Tensor:
         """Starts `rows` anew with inputs (R, T, 1 + K); returns the logits (R, V) of what follows."""
-        x = self.model.inputs(inputs.to(self.positions.device))
+        x = self.model.inputs(inputs.to(self.device))
         for block, cache in zip(self.blocks, self.caches, strict=True):
             x = block.prefill(x, cache, rows)
         self.positions[rows] = inputs.shape[1]
         return self.model.head(self.model.norm(x[:, -1]))
 
     def step(self, inputs: Tensor, active: Tensor) -> Tensor:
-        """Appends one input (B, 1 + K) to rows that are `active` (B,); returns the logits (B, V) of what follows."""
-        x = self.model.inputs(inputs[:, None].to(self.positions.device))
-        positions = self.positions.clamp(max=self.max_positions - 1)
+        """Appends one input (B, 1 + K) to rows that are `active` (B,); returns the logits (B, V) of what follows.
+
+        Raises:
+            InputError: an active row is full.
+        """
+        check_room(self.positions.numpy(), active.numpy(), self.max_positions)
+        x = self.model.inputs(inputs[:, None].to(self.device))
+        positions = self.positions.clamp(max=self.max_positions - 1).to(self.device)  # of full rows that rest
         for block, cache in zip(self.blocks, self.caches, strict=True):
             x = block.step(x, cache, positions)
-        self.positions += active.to(self.positions.device)
+        self.positions += active
         return self.model.head(self.model.norm(x[:, 0]))

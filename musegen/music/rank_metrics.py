@@ -23,6 +23,7 @@ from rich.console import Console
 from musegen.core.checkpoint import fingerprint
 from musegen.core.sampling import Sampling
 from musegen.errors import DataError
+from musegen.music import vocabulary as v
 from musegen.music.corpus import Corpus
 from musegen.music.critic import Critic
 from musegen.music.excerpts import load_muse, request_for
@@ -127,7 +128,12 @@ def write_candidates(
         n=n_candidates,
         seed=seed,
     )
-    meta = {"muse": fingerprint(model.state_dict()), "critic": judge and fingerprint(judge.state_dict())}
+    meta = {
+        "vocabulary": v.fingerprint(),
+        "muse": fingerprint(model.state_dict()),
+        "critic": judge and fingerprint(judge.state_dict()),
+        "corpus": corpus.fingerprint,
+    }
     written = prepare(items, work, out, meta=meta, n_workers=n_workers, chunk=1, console=console)
     if written.failures:
         raise DataError(f"{len(written.failures)} windows failed: {written.failures[0].reason}")

@@ -26,6 +26,9 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
+/* The fingerprint of this file as it was compiled: `compiled.py` takes no other. */
+const char muse_source[] = SOURCE;
+
 enum kind { FLOAT32, BFLOAT16, INT8 };
 
 typedef float floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));

@@ -1,5 +1,6 @@
 """What the training loop trains in this room: Muse on a prepared corpus."""
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from musegen.core.checkpoint import Checkpoint, load
-from musegen.errors import CheckpointError, DataError
+from musegen.errors import CheckpointError, DataError, HeldOutWarning
 from musegen.midi.instruments import INSTRUMENTS
 from musegen.music import vocabulary as v
 from musegen.music.corpus import Corpus
@@ -73,6 +74,9 @@ class MuseTask(Task):
         DataError: the data is missing, was prepared with another vocabulary, or has no piece to train or validate on,
             or there are more styles than a Muse has room for.
         CheckpointError: the base is damaged, or has another shape or vocabulary.
+
+    Warns:
+        HeldOutWarning: the pieces of a style are too few to hold one out.
     """
 
     score = "valid_nats_per_token"
@@ -96,6 +100,11 @@ class MuseTask(Task):
         for name, pieces in (("train", self.train), ("valid", self.valid)):
             if not len(pieces):
                 raise self.corpus.lacks("no piece with a beat", name, advice="")
+        if self.valid is self.train:
+            few = f"{len(self.train)} pieces with a beat are too few to hold any out"
+            warnings.warn(
+                f"{few}: the score is on those that are learned, and says nothing of new music", HeldOutWarning, 3
+            )
         self.weights = self._weights(self.train)
         self.model = build_muse(model_config)
         if self.base:

@@ -50,6 +50,7 @@ KEYS: tuple[str, ...] = tuple(
     for mode in (" major", " minor")
     for name in ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 )
+_FIFTHS = "FCGDAEB"  # major keys by their sharps, from -1 on
 DENSITIES: tuple[str, ...] = ("low", "medium", "high")
 N_STYLES = 80
 """Style slots. Which style a slot stands for is written in the corpus and in the checkpoint; the rest are spare."""
@@ -164,17 +165,34 @@ def key_index(name: str) -> int:
     Raises:
         InputError: no key has this name.
     """
+    sharps, is_minor = _signature(name)
+    return (7 * sharps + 9 * is_minor) % 12 + 12 * is_minor
+
+
+def key_signature(name: str) -> tuple[int, bool]:
+    """Returns the key signature of a key by the name that it is asked for: its sharps, -7 to 7, and if it is minor.
+
+    A flat counts as one sharp less. Gb has six flats and F# six sharps; G#, which no signature can write, is Ab.
+
+    Raises:
+        InputError: no key has this name.
+    """
+    sharps, is_minor = _signature(name)
+    return (sharps - 12 if sharps > 7 else sharps + 12 if sharps < -7 else sharps), is_minor
+
+
+def _signature(name: str) -> tuple[int, bool]:
+    """Returns the sharps of a key as it is spelled, -11 to 12, and if it is minor."""
     text = name.strip().replace("♯", "#").replace("♭", "b")
     tonic, rest = text[:1], text[1:]
     if rest[:1] in ("#", "b"):
         tonic, rest = text[:2], text[2:]
-    steps = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
     modes = {"": tonic[:1].islower(), "major": False, "maj": False, "minor": True, "min": True, "m": True, "M": False}
     mode = rest.strip() if rest.strip() in modes else rest.strip().lower()
-    if tonic[:1].upper() not in steps or mode not in modes:
+    if not tonic or tonic[0].upper() not in _FIFTHS or mode not in modes:
         raise InputError(f"key is {name!r}; allowed are names such as G, F#, Bb major, a minor, C#m")
-    step = steps[tonic[0].upper()] + {"#": 1, "b": -1}.get(tonic[1:], 0)
-    return step % 12 + 12 * modes[mode]
+    alter = {"#": 7, "b": -7}.get(tonic[1:], 0)
+    return _FIFTHS.index(tonic[0].upper()) - 1 + alter - 3 * modes[mode], modes[mode]
 
 
 def meter_index(name: str) -> int:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -252,6 +253,29 @@ def test_compose_keeps_the_best_of_several_and_says_how_good(musegen: Run, tmp_p
     assert done.stdout.startswith("best.mid: ") and done.stdout.endswith(f"likelihood {scores[0]:.2f}\n")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["best.mid", "x-1.mid", "x-2.mid"]
     assert_one_line(musegen(*options, "--rank", "none", "-o", "y.mid"), "candidates", "rank")
+
+
+def test_what_is_worth_a_second_look_is_said_and_other_warnings_go_their_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from musegen import api
+    from musegen.cli.compose import compose
+    from musegen.errors import MeterWarning
+    from musegen.midi.score import Score
+
+    def warning(bars: int = 1, **_: object) -> list[Score]:
+        warnings.warn("another meter", MeterWarning, 2)
+        warnings.warn("of another library", RuntimeWarning, 2)
+        return [Score(480)]
+
+    monkeypatch.setattr(api, "compose", warning)
+    with pytest.warns(RuntimeWarning, match="of another library") as others:
+        compose(tmp_path / "x.mid")
+        assert capsys.readouterr().err == "musegen: another meter\n"
+        compose(tmp_path / "x.mid", as_json=True)
+        out, err = capsys.readouterr()
+        assert json.loads(out)["warnings"] == ["another meter"] and not err
+    assert [warning.category for warning in others] == [RuntimeWarning] * 2
 
 
 def test_continue_keeps_the_prompt_as_it_is(musegen: Run, tmp_path: Path, prompt_mid: Path):

@@ -119,6 +119,13 @@ def test_the_same_seed_gives_the_same_bytes_and_the_text_says_how(compose: Verb,
     assert read_again(first[1], tmp_path).texts == first[1].texts
 
 
+def test_the_key_that_is_asked_for_is_on_the_score(compose: Verb, tmp_path: Path):
+    [score] = compose(bars=1, instruments=["piano"], key="e♭ minor")
+    assert read_again(score, tmp_path).keys == Keys([0], [-6], [1])
+    [score] = compose(bars=1, instruments=["piano"])
+    assert not len(score.keys)
+
+
 def test_a_drawn_seed_is_written_down(compose: Verb):
     [drawn] = compose(seed=None, bars=1, instruments=["piano"])
     words = shlex.split(drawn.texts[0][1])
@@ -255,6 +262,18 @@ def test_other_instruments_meter_and_tempo_begin_on_the_bar_line(continue_score:
     assert check_continued(prompt, only_flute, 1920, 3, 1920, tmp_path) == {"flute"}
 
 
+def test_another_key_begins_on_the_bar_line(continue_score: Verb, tmp_path: Path):
+    prompt = Score(480, (PIANO,), keys=Keys([0, 3000], [1, 2], [0, 0]))
+    for key, keys in (("G", Keys([0], [1], [0])), ("e", Keys([0, 1920], [1, 1], [0, 1]))):
+        [longer] = continue_score(prompt, key=key)
+        check_continued(prompt, longer, 1920, 3, 1920, tmp_path)
+        assert longer.keys == keys
+    [new] = continue_score(prompt, key="e", only_new=True)
+    assert new.keys == Keys([0], [1], [1])
+    [longer] = continue_score(Score(480, (PIANO,)), key="Bb")
+    assert longer.keys == Keys([1920], [-2], [0])
+
+
 def test_a_meter_that_the_grid_cannot_name_goes_on_in_four_quarters(continue_score: Verb, tmp_path: Path):
     prompt = Score(480, (PIANO,), meters=Meters([0], [17], [4]))
     with pytest.warns(MeterWarning, match=r"the prompt is in 17/4, .*; the new bars are in 4/4"):
@@ -383,3 +402,6 @@ def test_a_prompt_without_a_beat_goes_on_where_it_ends(tiny_muse: str):
     assert new.velocity.min() >= 40 and new.velocity.max() < 90
     [alone] = api.continue_score(prompt, bars=3, seed=1, model=tiny_muse, only_new=True)
     assert alone.n_notes == len(new)
+    [longer] = api.continue_score(prompt, bars=3, seed=1, model=tiny_muse, key="d")
+    [(tick, *signature)] = longer.keys
+    assert signature == [-1, True] and starts[-1] < tick <= longer.tracks[0].notes.start_ticks[60]

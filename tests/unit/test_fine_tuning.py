@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from musegen import api, registry
+from musegen.cli import train as command
 from musegen.core.checkpoint import load
-from musegen.errors import CheckpointError, InputError, RecipeError
+from musegen.errors import CheckpointError, HeldOutWarning, InputError, RecipeError
 from musegen.midi.score import Notes, Score, Track
 from musegen.music.muse import MuseConfig
 from musegen.music.tasks import MuseTask, MuseTaskConfig
@@ -30,7 +31,8 @@ def songs(tmp_path: Path) -> Path:
 
 def test_a_folder_of_midi_gets_a_name(tiny_muse: str, songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     out = tmp_path / "run"
-    done = api.train(None, QUICK, data=songs, base=tiny_muse, style="mine", out=out)
+    with pytest.warns(HeldOutWarning, match="4 pieces with a beat are too few to hold any out"):
+        done = api.train(None, QUICK, data=songs, base=tiny_muse, style="mine", out=out)
     assert done["finished"] and done["step"] == 3
     models = tmp_path / "models"
     api.export(out, models / "tuned")
@@ -43,6 +45,14 @@ def test_a_folder_of_midi_gets_a_name(tiny_muse: str, songs: Path, tmp_path: Pat
     assert tuned["settings"]["mine"][0]["instruments"] == ["violin"]
     [score] = api.compose(composer="mine", bars=2, seed=1, model="tuned")
     assert [track.name for track in score.tracks] == ["violin"]
+
+
+def test_the_command_says_that_nothing_is_held_out(
+    tiny_muse: str, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    command.train(settings=QUICK, data=songs, base=tiny_muse, style="mine", out=tmp_path / "run", as_json=True)
+    [warning] = json.loads(capsys.readouterr().out)["warnings"]
+    assert "too few to hold any out" in warning
 
 
 def test_the_shards_of_a_style_are_measured_before_and_after(
@@ -64,6 +74,7 @@ def test_the_shards_of_a_style_are_measured_before_and_after(
     assert before["labels"][0]["nats_per_token"] != after["labels"][0]["nats_per_token"]
 
 
+@pytest.mark.filterwarnings("ignore::musegen.errors.HeldOutWarning")
 def test_resuming_with_another_style_names_what_differs(tiny_muse: str, songs: Path, tmp_path: Path):
     options = {"overrides": QUICK, "data": songs, "base": tiny_muse, "out": tmp_path / "run"}
     api.train(None, style="mine", **options)
@@ -71,6 +82,7 @@ def test_resuming_with_another_style_names_what_differs(tiny_muse: str, songs: P
         api.train(None, style="yours", resume=True, **options)
 
 
+@pytest.mark.filterwarnings("ignore::musegen.errors.HeldOutWarning")
 def test_it_begins_with_the_weights_of_the_base(tiny_muse: str, songs: Path, tmp_path: Path):
     shards, folder = tmp_path / "shards", registry.checkpoint_folder(tiny_muse)
     api.prepare_data(songs, shards)

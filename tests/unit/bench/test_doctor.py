@@ -16,6 +16,7 @@ from musegen.bench import doctor
 from musegen.bench.doctor import Check, diagnose, guarded
 from musegen.errors import InputError
 from musegen.midi.sound import fluid
+from musegen.music import compiled
 
 
 def by_name(quick: bool = True) -> dict[str, Check]:
@@ -60,6 +61,15 @@ def test_what_is_missing(monkeypatch, no_children):
     }  # fmt: skip
     assert "musegen[score]" in missing_ones["verovio"] and "musegen[audio]" in missing_ones["fluidsynth"]
     assert "MUSEGEN_SOUND_FONT" in missing_ones["sound font"] and "rtmidi" in missing_ones["midi ports"]
+
+
+def test_what_was_compiled_before_an_edit_is_compiled_again(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(compiled, "library", lambda: None)
+    monkeypatch.setattr(compiled, "library_file", lambda: tmp_path / "step-avx2.so")
+    assert "compile.py" not in doctor._compiled_steps().advice
+    (tmp_path / "step-avx2.so").touch()
+    check = doctor._compiled_steps()
+    assert not check.ok and "step-avx2.so" in check.detail and "python .hatch/compile.py" in check.advice
 
 
 def test_a_probe_that_fails_is_an_answer():

@@ -1,7 +1,10 @@
 """Each engine against the forward pass of the model that it decodes."""
 
+import ctypes
+import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,15 +166,30 @@ def test_older_processors_have_a_build_of_their_own(options: dict, monkeypatch: 
                 torch.testing.assert_close(made, expected[:, t], atol=tolerance, rtol=1e-4)
 
 
-@is_compiled
-def test_nothing_is_written_behind_the_end_of_a_full_row():
-    engine, inputs = CompiledEngine(tiny(), 2), some_inputs(2, 48)
+@pytest.mark.parametrize(("kind", "model"), ENGINES)
+def test_a_full_row_is_not_written_to(kind: Callable[[Muse, int], Engine], model: Muse):
+    engine, inputs = kind(model, 2), some_inputs(2, 48)
     with torch.inference_mode():
+        expected = model(inputs)
         engine.prefill(inputs, slice(0, 2))
         engine.prefill(inputs[:1, :9], slice(0, 1))
         engine.step(inputs[:, 9], torch.tensor([True, False]))
         with pytest.raises(InputError, match="holds 48 inputs already"):
             engine.step(inputs[:, 10], torch.tensor([True, True]))
+        logits = engine.step(inputs[:, 10], torch.tensor([True, False]))  # nothing has changed
+        torch.testing.assert_close(logits[0], expected[0, 10], atol=1e-5, rtol=1e-4)
+
+
+@is_compiled
+def test_what_was_compiled_from_another_file_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for file in (compiled._SOURCE, compiled.library_file()):
+        shutil.copy(file, tmp_path)
+    source, look = tmp_path / "step.c", compiled.library.__wrapped__
+    monkeypatch.setattr(compiled, "_SOURCE", source)
+    assert look() is not None
+    source.write_bytes(source.read_bytes() + b"/* edited */")
+    assert look() is None and compiled.library_file().exists()
+    ctypes.CDLL(str(compiled.library_file()))  # which could be loaded
 
 
 @is_compiled

@@ -122,3 +122,8 @@ def test_both_kinds_are_made_once_and_read_back(tmp_path: Path, model):
     shards = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("shard-*/hidden.npy")}
     prepare_excerpts(*wanted)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("shard-*/hidden.npy")} == shards
+    for n in range(12):  # other music under the same names
+        piece(18, seed=n + 12).to_score().write(tmp_path / "raw" / "bach" / f"{n}.mid")
+    prepare_corpus(tmp_path / "raw", tmp_path / "shards", n_workers=1)
+    prepare_excerpts(Corpus(tmp_path / "shards"), *wanted[1:])
+    assert not shards.keys() & set((tmp_path / "out").glob("shard-*/hidden.npy"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 
 from musegen.errors import InputError
 from musegen.midi.instruments import INSTRUMENTS, class_of
-from musegen.midi.score import Notes, Score, Track
+from musegen.midi.score import Meters, Notes, Score, Track
+from musegen.music import inpainting
 from musegen.music import vocabulary as v
 from musegen.music.continuation import on_grid
 from musegen.music.grammar import MuseGuide, Request
 from musegen.music.grid import GridScore
-from musegen.music.inpainting import Inpainting, Missing, _class, inpainted, prepared
+from musegen.music.inpainting import Inpainting, Missing, _class, in_named_meters, inpainted, prepared, with_bar_lines
 from musegen.music.tokenizer import collect
 
 CONTEXT = 512
@@ -67,10 +69,11 @@ def test_only_what_is_missing_is_written(tmp_path_factory, score: Score, data, s
     path = tmp_path_factory.getbasetemp() / "written.mid"
     score.write(path)
     score = Score.read(path)
-    grid = on_grid(score)
+    grid = on_grid(in_named_meters(score))
     assume(len(grid.notes))
-    first = data.draw(st.integers(1, grid.n_bars))
-    bars = data.draw(st.none() | st.just((first, data.draw(st.integers(first, grid.n_bars)))))
+    n_bars = len(with_bar_lines(score, grid)[1]) - 1
+    first = data.draw(st.integers(1, n_bars))
+    bars = data.draw(st.none() | st.just((first, data.draw(st.integers(first, n_bars)))))
     tracks = tuple(sorted(data.draw(st.sets(st.integers(0, len(score.tracks) - 1)))))
     added = tuple(data.draw(st.sets(st.integers(0, len(INSTRUMENTS) - 1), max_size=1)))
     assume(len(score.tracks) + len(added) <= 15)
@@ -84,6 +87,51 @@ def test_only_what_is_missing_is_written(tmp_path_factory, score: Score, data, s
         assert [track.notes for track in Score.read(path).tracks if len(track.notes)] == [
             track.notes for track in found.tracks if len(track.notes)
         ]
+
+
+def lines_of(score: Score) -> tuple[list[float], list[int]]:
+    """The bar lines of a score, as they are and as they are on the grid, in ticks of the grid."""
+    grid, places = with_bar_lines(score, on_grid(in_named_meters(score)))
+    exact, changes = [], [*score.meters.start_ticks.tolist(), np.inf]
+    for meter, until in zip(score.meters, changes[1:], strict=True):
+        start = Fraction(meter.start_ticks)
+        while start < until and len(exact) < len(places):
+            exact.append(float(start * v.TICKS_PER_QUARTER / score.ticks_per_quarter))
+            start += Fraction(4 * score.ticks_per_quarter * meter.numerator, meter.denominator)
+    return exact, grid.bar_ticks[places].tolist()
+
+
+@given(score=st.from_type(Score))
+@settings(max_examples=200, deadline=None)
+def test_bars_are_those_of_the_score(score: Score):
+    pitched = (replace(track, is_drum=False) for track in score.tracks)  # some drums have no place on the grid
+    score = replace(score, tracks=(Track("", 0, False, Notes([0], [1], [60], [80])), *pitched))
+    own, found = lines_of(score)
+    assert np.abs(np.subtract(own, found))[:-1].max() < 3 + v.TICKS_PER_QUARTER / score.ticks_per_quarter
+    if len(score.meters) == 1 and in_named_meters(score) == score:
+        assert with_bar_lines(score, on_grid(score))[0] == on_grid(score)
+
+
+def test_a_bar_in_a_meter_without_a_name_is_one_bar():
+    n = 3 * 17 - 14  # the last bar begins, and is silent from its third quarter on
+    notes = Notes([480 * k for k in range(n)], [480] * n, [60] * n, [80] * n)
+    score = Score(480, (Track("", 0, False, notes),), meters=Meters([0], [17], [4]))
+    assert lines_of(score) == ([0, 17 * 24, 34 * 24, 51 * 24], [0, 17 * 24, 34 * 24, 51 * 24])
+    what = prepared(score, Missing((2, 2)))
+    assert [v.METERS[meter] for meter in what.grid.meters[what.first : what.last]] == [*[(4, 4)] * 4, (1, 4)]
+    [found] = inpainted(what, drawn, 1, CONTEXT)
+    check(score, what, found)
+    kept = [start for start in notes.start_ticks.tolist() if not 17 * 480 <= start < 34 * 480]
+    assert what.left.tracks[0].notes.start_ticks.tolist() == kept
+    with pytest.raises(InputError, match="bars is 3-4; allowed are bars from 1 to 3"):
+        prepared(score, Missing((3, 4)))
+
+
+def test_a_new_meter_cuts_a_bar_without_a_name_short():
+    track = Track("", 0, False, Notes([480 * k for k in range(30)], [480] * 30, [60] * 30, [80] * 30))
+    score = Score(480, (track,), meters=Meters([0, 22 * 480], [17, 3], [4, 4]))
+    quarters = [0, 17, 22, 25, 28, 31]
+    assert lines_of(score) == ([24 * quarter for quarter in quarters],) * 2
 
 
 def band(n_bars: int = 24) -> Score:
@@ -145,6 +193,13 @@ def test_everybody_who_played_plays_where_bars_are_missing():
 def test_bars_that_are_not_there(missing: Missing, message: str):
     with pytest.raises(InputError, match=message):
         prepared(band(), missing)
+
+
+def test_an_endless_score_is_refused_before_its_bars_are_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inpainting, "in_named_meters", lambda _: pytest.fail("bars were counted"))
+    late = Track("", 0, False, Notes([200_000_000], [1], [60], [80]))
+    with pytest.raises(InputError, match="quarters long"):
+        prepared(Score(1, (late,), meters=Meters([0], [33], [64])), Missing((1, 2)))
 
 
 def test_a_score_without_notes_has_nothing_around_a_gap():

@@ -13,7 +13,7 @@ from musegen.music import vocabulary as v
 from musegen.music.corpus import Corpus, Piece, prepare_corpus
 from musegen.music.features import FEATURES
 from musegen.music.grid import quantise
-from musegen.music.metrics import CONDITIONS, closed, evaluate, muse_losses, views
+from musegen.music.metrics import CONDITIONS, closed, evaluate, muse_losses, views, wrong_labels
 from musegen.music.muse import Muse, MuseConfig
 from musegen.music.ngram import NGram
 from musegen.music.tasks import build_muse
@@ -219,7 +219,7 @@ def test_the_result_is_json(result):
 def test_it_can_leave_out_baselines_and_pieces_and_says_how_far_it_is(model, corpus):
     seen = []
     result = evaluate(
-        model, ["fast"], corpus, "test", baselines=False, max_pieces=1, on_progress=lambda *call: seen.append(call)
+        model, list(LABELS), corpus, "test", baselines=False, max_pieces=1, on_progress=lambda *call: seen.append(call)
     )
     assert (result["n_pieces"], result["n_pieces_in_split"]) == (1, 2)
     assert [row["model"] for row in result["models"]] == [f"muse, {name}" for name in CONDITIONS]
@@ -229,6 +229,19 @@ def test_it_can_leave_out_baselines_and_pieces_and_says_how_far_it_is(model, cor
         assert done == sorted(done)
         assert done[-1] == result["n_tokens"]
     assert {call[2] for call in seen} == {result["n_tokens"]}
+
+
+def test_a_wrong_label_is_always_another():
+    assert wrong_labels(["a", "c", "a", "b"], "abcd") == {"a": "b", "b": "c", "c": "a"}
+    assert wrong_labels(["a", "a"], "dab") == {"a": "b", "b": "d", "d": "a"}
+
+
+@pytest.mark.parametrize("styles", [["fast"], ["other", "another"]])
+def test_where_the_model_knows_no_other_label_no_wrong_one_is_told(model, corpus, styles: list[str]):
+    result = evaluate(model, styles, corpus, baselines=False)
+    told = [row["model"].removeprefix("muse, ") for row in result["models"]]
+    assert told == [name for name in CONDITIONS if name != "wrong style told"]
+    assert not any("wrong" in key for row in result["labels"] for key in row)
 
 
 def test_what_cannot_be_measured_is_refused(model, corpus):

@@ -11,14 +11,16 @@ import torch
 from musegen.core.checkpoint import fingerprint, save
 from musegen.core.sampling import Sampling
 from musegen.errors import CheckpointError
+from musegen.midi.score import Notes, Score, Track
 from musegen.music import rank_metrics
 from musegen.music import vocabulary as v
+from musegen.music.corpus import Corpus, prepare_corpus
 from musegen.music.critic import Critic, CriticConfig
 from musegen.music.generate import Generation
 from musegen.music.grammar import Request
 from musegen.music.likeness import QUANTITIES
 from musegen.music.muse import MuseConfig
-from musegen.music.rank_metrics import Candidates, Real, evaluate
+from musegen.music.rank_metrics import Candidates, Real, evaluate, write_candidates
 from musegen.music.ranking import best_first, likelihoods, load_critic, verdicts
 from musegen.music.tasks import build_muse
 from musegen.music.tokenizer import Controls
@@ -79,6 +81,32 @@ def test_scores_of_what_is_written(tmp_path: Path, model):
     together = verdicts(critic, model, grids, controls)
     assert together == [verdicts(critic, model, [grid], controls)[0] for grid in grids]
     assert together[0] != together[1]
+
+
+def prepared(folder: Path, seed: int) -> Corpus:
+    """A dozen pieces, with other notes for each seed and always the same names."""
+    for n in range(12):
+        rng, path = np.random.default_rng([seed, n]), folder / "raw" / "bach" / f"{n}.mid"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        notes = Notes(480 * np.arange(72), np.full(72, 240), rng.integers(50, 70, 72), np.full(72, 80))
+        Score(480, (Track("", 0, False, notes),)).write(path)
+    prepare_corpus(folder / "raw", folder / "shards", n_workers=1)
+    return Corpus(folder / "shards")
+
+
+def test_candidates_are_kept_for_the_very_music_in_whose_place_they_are(tmp_path: Path, model):
+    config = {"family": "muse", "model": vars(SHAPE), "vocabulary": v.fingerprint(), "styles": ["bach"]}
+    save(tmp_path / "muse", model.state_dict(), config)
+
+    def written(corpus: Corpus) -> dict[Path, int]:
+        how = {"sampling": Sampling(1.0, 4), "n_windows": 2, "n_candidates": 2, "seed": 1, "n_workers": 1}
+        found, labels = write_candidates(corpus, "train", tmp_path / "muse", None, tmp_path / "out", **how)
+        assert labels == ["bach"] * 2 and found.later.shape == (2, 2)
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("shard-*/likelihood.npy")}
+
+    first = written(prepared(tmp_path, 0))
+    assert len(first) == 2 and written(prepared(tmp_path, 0)) == first
+    assert not first.keys() & written(prepared(tmp_path, 1)).keys()
 
 
 def test_a_choice_that_knows_what_is_real_gains_and_one_that_does_not_does_not():

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musegen.errors import InputError
+from musegen.midi.facts import key_name
 from musegen.midi.instruments import DRUMS, INSTRUMENTS
+from musegen.midi.score import Key
 from musegen.music import vocabulary as v
 
 
@@ -80,6 +82,21 @@ def test_no_such_tempo(bpm):
 )  # fmt: skip
 def test_keys(name, key):
     assert v.KEYS[v.key_index(name)] == key
+
+
+@pytest.mark.parametrize(
+    ("name", "signature", "key"),
+    [
+        ("a minor", (0, True), "A minor"), ("G", (1, False), "G major"), ("Bb", (-2, False), "Bb major"),
+        ("Gb", (-6, False), "Gb major"), ("F#", (6, False), "F# major"), ("eb", (-6, True), "Eb minor"),
+        ("d#m", (6, True), "D# minor"), ("Cb", (-7, False), "Cb major"), ("C#", (7, False), "C# major"),
+        ("G# major", (-4, False), "Ab major"), ("Fb minor", (1, True), "E minor"), ("B#", (0, False), "C major"),
+    ],
+)  # fmt: skip
+def test_a_signature_is_that_of_the_name_that_was_asked_for(name, signature, key):
+    sharps, is_minor = v.key_signature(name)
+    assert (sharps, is_minor) == signature
+    assert key_name(Key(0, sharps, is_minor)) == key
 
 
 @pytest.mark.parametrize("name", ["", "H", "C##", "C dur", "minor", "#"])
