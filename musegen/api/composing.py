@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,6 +62,8 @@ def compose(
 ) -> list[Score]:
     """Composes new pieces.
 
+    They begin as loud as one of the composer's pieces, drawn by the seed, mostly is.
+
     Args:
         composer: in whose style; a name of `composers()`.
         instruments: who plays and nobody else, every one of them; names of `instruments()`, up to 15 beside the drums.
@@ -96,12 +98,10 @@ def compose(
         CopyWarning: a piece repeats more of a training piece than music that was kept back does.
     """
     from musegen.music.continuation import in_key
-    from musegen.music.grammar import Request
 
     asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, guidance, n, model)
     order = Order(*asked, candidates, rank)
-    every = instruments is not None
-    request = Request(completed_by_style(order), order.bars, keep_meter=True, keep_tempo=True, all_play=every)
+    request = new_piece(order, all_play=instruments is not None)
     scores = [grid.to_score() for grid in _generate(order, request, on_bar, on_ranked)]
     if order.tempo is not None:  # exactly as asked for: the grid has only levels
         scores = [replace(score, tempos=Tempos([0], bpm_to_us_per_quarter([order.tempo]))) for score in scores]
@@ -299,16 +299,37 @@ def _style(composer: str, styles: list[str]) -> int:
 
 def completed_by_style(order: Order) -> Controls:
     """Returns the controls, with those of a piece of the style where instruments, meter or tempo are not asked for."""
-    styles, controls = styles_of(order.model), order.controls
-    known = registry.checkpoint_config(order.model)["settings"]
-    of_style = styles if controls.style is None else [styles[controls.style]]
-    setting = random.Random(order.drawn_seed).choice([setting for style in of_style for setting in known[style]])
+    controls, setting = order.controls, _setting(order)
     return replace(
         controls,
         instruments=controls.instruments or _playing(_fitting(setting["instruments"])),
         meter=v.meter_index(setting["meter"]) if controls.meter is None else controls.meter,
         tempo=v.tempo_level(setting["tempo"]) if controls.tempo is None else controls.tempo,
     )
+
+
+def opening_of(order: Order) -> int | None:
+    """Returns the velocity level at which a piece begins: the middle one of the same piece of the style.
+
+    None where the model, trained before this was kept, knows none.
+    """
+    velocity = _setting(order).get("velocity")
+    return None if velocity is None else v.VELOCITIES.index(velocity)
+
+
+def _setting(order: Order) -> dict[str, Any]:
+    """Returns what is known of a piece of the style, drawn by the seed."""
+    styles, known = styles_of(order.model), registry.checkpoint_config(order.model)["settings"]
+    of_style = styles if order.controls.style is None else [styles[order.controls.style]]
+    return random.Random(order.drawn_seed).choice([setting for style in of_style for setting in known[style]])
+
+
+def new_piece(order: Order, all_play: bool) -> "Request":
+    """Returns the request for a piece from nothing; `all_play` as in `Request`."""
+    from musegen.music.grammar import Request
+
+    kept = {"keep_meter": True, "keep_tempo": True, "opening": opening_of(order)}
+    return Request(completed_by_style(order), order.bars, all_play=all_play, **kept)
 
 
 def _fitting(names: list[str]) -> list[str]:

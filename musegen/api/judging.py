@@ -13,7 +13,7 @@ from musegen.api.composing import (
     DEFAULT_TEMPERATURE,
     DEFAULT_TOP_P,
     Order,
-    completed_by_style,
+    new_piece,
     sampling_of,
 )
 from musegen.api.models import DEFAULT_MODEL, critic_folder, muse, styles_of
@@ -167,7 +167,6 @@ def _requests(labels: Sequence[str], model: str, seed: int, wishful: bool = Fals
 
     If it is wishful, each has a key and a density as well, all of them alike often.
     """
-    from musegen.music.grammar import Request
     from musegen.music.reference import N_BARS
 
     known = styles_of(model)
@@ -182,7 +181,7 @@ def _requests(labels: Sequence[str], model: str, seed: int, wishful: bool = Fals
         )
         for place, label in enumerate(labels)
     )
-    return [Request(completed_by_style(o), o.bars, keep_meter=True, keep_tempo=True, all_play=False) for o in orders]
+    return [new_piece(order, all_play=False) for order in orders]
 
 
 def evaluate_ranking(

@@ -15,6 +15,7 @@ from musegen.api.composing import (
     Order,
     completed_by_style,
     generation_of,
+    opening_of,
 )
 from musegen.api.models import DEFAULT_MODEL
 from musegen.errors import InputError
@@ -129,7 +130,8 @@ class Piece:
             # A seed of its own for each stretch, all of them drawn from the one that was given.
             seed = int(np.random.SeedSequence((order.drawn_seed, segment)).generate_state(1)[0])
             by = None if self._newest is None else _ENTRY_BAR
-            request = Request(controls, None, True, True, self._newest, all_play=enter, enter_by=by)
+            who = {"all_play": enter, "enter_by": by}
+            request = Request(controls, None, True, True, self._newest, **who, opening=opening_of(order))
             segment += 1
             for nth, bar in enumerate(_bars(generation_of(order, request, seed), self._newest)):
                 self._newest = _joined_bars(self._newest, bar)

@@ -72,6 +72,7 @@ class Request:
         enter_by: the new bar, from 0, on whose line the last of them enters; None for the
             middle, in endless playing 8, in a gap the last.
         velocities: the lowest and the highest velocity level; None for any.
+        opening: the velocity level of what sounds first, without a prompt; None for any.
         gap: what is missing, instead of a prompt: just this is written, `n_bars` are its bars, with their meters and
             tempos.
     """
@@ -84,6 +85,7 @@ class Request:
     all_play: bool = True
     enter_by: int | None = None
     velocities: tuple[int, int] | None = None
+    opening: int | None = None
     gap: Gap | None = None
 
     @property
@@ -148,6 +150,7 @@ class MuseGuide:
         self._heard: set[int] = set()
         self._notes_allowed = self._playable()
         softest, loudest = request.velocities or (0, len(v.VELOCITIES) - 1)
+        self._opens_at: int | None = None  # the tick of the first note
         self._loudness = (np.arange(len(v.VELOCITIES)) >= softest) & (np.arange(len(v.VELOCITIES)) <= loudest)
         for token in encode(prompt).tokens.tolist() if prompt is not None else []:
             self._take(token)
@@ -254,7 +257,10 @@ class MuseGuide:
             fits = durations == DRUM_TICKS
         elif room > v.TICKS_PER_WHOLE and self._ties < _MAX_TIES:
             mask[v.TIE] = True
-        mask[v.LENGTH.slice] = np.outer(fits, self._loudness).ravel()
+        opening, now = self.request.opening, self._decoder.bar_tick + self._decoder.tick
+        is_open = opening is None or self._opens_at != now
+        loudness = self._loudness if is_open else _only(opening, len(v.VELOCITIES))
+        mask[v.LENGTH.slice] = np.outer(fits, loudness).ravel()
 
     def _room(self) -> int:
         """Returns the ticks from here to the last bar line, if all bars whose meter is free are in this one."""
@@ -332,6 +338,8 @@ class MuseGuide:
             self._last_note = -1
         elif token in v.NOTE:
             self._last_note, self._ties = token - v.NOTE.first, 0
+            if self._opens_at is None:
+                self._opens_at = self._decoder.bar_tick + self._decoder.tick
         elif token == v.TIE:
             self._ties += 1
         for event in events:

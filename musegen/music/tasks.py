@@ -168,7 +168,8 @@ class MuseTask(Task):
         """Returns what a checkpoint says of itself.
 
         That is its shape and vocabulary and, of each style, how many pieces taught it and what some of them are like:
-        whoever asks for a style without saying more gets the instruments, meter and tempo of one of these.
+        whoever asks for a style without saying more gets the instruments, meter, tempo and opening loudness of one of
+        these.
         """
         own = {style: [i for i in self.train if self.labels[i] == style] for style in self.styles}
         pieces = {style: len(indices) for style, indices in own.items() if indices}
@@ -188,7 +189,7 @@ class MuseTask(Task):
         }
 
     def _setting(self, index: int) -> dict[str, Any]:
-        """Returns a piece's instruments, its most frequent meter and its middle tempo.
+        """Returns a piece's instruments, its most frequent meter, and its middle tempo and velocity.
 
         Files that count 1/4 or shorter bars throughout do not know their meter: they are taken for 4/4.
         """
@@ -196,10 +197,13 @@ class MuseTask(Task):
         meter = int(np.bincount(piece.meters).argmax())
         known = v.METER_TICKS[meter] > v.TICKS_PER_QUARTER
         numerator, denominator = v.METERS[meter] if known else (4, 4)
+        lengths = piece.tokens[(piece.tokens >= v.LENGTH.first) & (piece.tokens < v.LENGTH.first + v.LENGTH.size)]
+        levels = (lengths - v.LENGTH.first) % len(v.VELOCITIES)
         return {
             "instruments": [INSTRUMENTS[i].name for i in self.corpus.shards.records[index]["instruments"]],
             "meter": f"{numerator}/{denominator}",
             "tempo": v.TEMPOS_BPM[int(np.median(piece.tempos))],
+            "velocity": v.VELOCITIES[int(np.median(levels))],
         }
 
 

@@ -26,8 +26,8 @@ def tiny_muse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "styles": ["bach", "saint-saens", "My Band"],
         "pieces": {"bach": 2, "saint-saens": 1, "My Band": 1},
         "settings": {
-            "bach": [{"instruments": ["organ"], "meter": "3/2", "tempo": 60}],
-            "saint-saens": [{"instruments": ["piano", "violin"], "meter": "6/8", "tempo": 92}],
+            "bach": [{"instruments": ["organ"], "meter": "3/2", "tempo": 60, "velocity": 24}],
+            "saint-saens": [{"instruments": ["piano", "violin"], "meter": "6/8", "tempo": 92, "velocity": 104}],
             "My Band": [{"instruments": ["piano", "drums"], "meter": "4/4", "tempo": 120}],
         },
     }

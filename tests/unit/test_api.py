@@ -89,6 +89,15 @@ def test_instruments_and_meter_that_are_not_given_are_those_of_a_piece_of_the_co
         assert list(score.meters) == [meter]
 
 
+@pytest.mark.parametrize(("composer", "velocity"), [("bach", 24), ("saint-saens", 104)])
+def test_a_piece_begins_as_loud_as_one_of_the_composer(compose: Verb, composer: str, velocity: int):
+    [score] = compose(composer=composer, bars=4, seed=1)
+    rows = [np.column_stack([track.notes.start_ticks, track.notes.velocity]) for track in score.tracks]
+    notes = np.concatenate(rows)
+    is_first = notes[:, 0] == notes[:, 0].min()
+    assert (notes[is_first, 1] == velocity).all() and (notes[~is_first, 1] != velocity).any()
+
+
 def test_the_same_seed_gives_the_same_bytes_and_the_text_says_how(compose: Verb, tiny_muse: str, tmp_path: Path):
     asked = {
         "composer": "Bach",

@@ -101,6 +101,21 @@ def test_velocities_stay_in_the_range_asked_for(options: dict, levels: tuple[int
     assert levels[0] <= velocity.min() and velocity.max() <= levels[1]
 
 
+@given(requests, st.integers(0, 7))
+@settings(max_examples=20, deadline=None)
+def test_only_the_first_chord_is_as_loud_as_asked_for(options: dict, level: int):
+    controls = Controls(instruments=options["instruments"])
+    guide = write(Request(controls, options["n_bars"] + 3, opening=level), options["seed"])
+    notes = collect(guide.events).notes
+    is_first = notes[:, ONSET] == notes[0, ONSET]
+    assert (notes[is_first, VELOCITY] == level).all()
+    assert len(notes) - is_first.sum() < 12 or len(set(notes[~is_first, VELOCITY])) > 1
+    prompt = collect(guide.events)
+    later = collect(write(Request(controls, 4, prompt=prompt, opening=level), options["seed"]).events)
+    new = later.notes[later.notes[:, ONSET] >= prompt.n_ticks]
+    assert len(new) < 12 or (new[:, VELOCITY] != level).any()
+
+
 @given(requests)
 @settings(max_examples=30, deadline=None)
 def test_what_is_written_is_canonical(options: dict):

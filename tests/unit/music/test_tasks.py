@@ -11,8 +11,9 @@ from musegen.errors import DataError
 from musegen.music import vocabulary as v
 from musegen.music.corpus import prepare_corpus
 from musegen.music.features import FEATURES
-from musegen.music.grid import GridScore
+from musegen.music.grid import VELOCITY, GridScore
 from musegen.music.muse import MuseConfig
+from musegen.music.reference import grid_of
 from musegen.music.tasks import MuseTask, MuseTaskConfig
 
 TINY = MuseConfig(d_model=32, n_heads=4, n_layers=1, context=128, block=16, n_summary=2)
@@ -109,6 +110,10 @@ def test_what_a_checkpoint_says_is_plain(task: MuseTask):
     assert json.loads(json.dumps(config)) == config
     assert config["styles"] == ["long", "short"] and config["vocabulary"] == v.fingerprint()
     assert MuseConfig(**config["model"]) == TINY
+    for style, settings in config["settings"].items():
+        own = [index for index in task.train if task.corpus.labels[index] == style]
+        piece = grid_of(task.corpus.piece(own[0]))
+        assert settings[0]["velocity"] == v.VELOCITIES[int(np.median(piece.notes[:, VELOCITY]))]
 
 
 def test_data_without_a_split(tmp_path: Path):
