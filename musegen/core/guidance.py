@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,11 +18,11 @@ class GuidedEngine:
     Args:
         engine: of 2 B rows.
         n_rows: B.
-        scale: how much the condition counts.
+        scale: how much the condition counts; one number, or one for each value, (V,).
         without: given the inputs (T, K) of a prompt, those that do not tell the condition (T', K), with T' up to T.
     """
 
-    def __init__(self, engine: Engine, n_rows: int, scale: float, without: Callable[[Tensor], Tensor]):
+    def __init__(self, engine: Engine, n_rows: int, scale: float | np.ndarray, without: Callable[[Tensor], Tensor]):
         self._engine, self._n_rows, self._scale, self._without = engine, n_rows, scale, without
 
     @property

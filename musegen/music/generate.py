@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +24,8 @@ class Generation:
         model: in eval mode.
         requests: what each piece is to be.
         sampling: how tokens are drawn. Its guidance is by what the guide cannot promise: style, key and density of the
-            requests. Any but 1 costs as much as twice as many pieces.
+            requests; above 1 it is not of how long and how loud notes are. Any but 1 costs as much as twice as many
+            pieces.
         seed: the same seed gives the same pieces, 0 or more.
 
     Attributes:
@@ -58,7 +60,10 @@ def _engine(model: Muse, requests: Sequence[Request], guidance: float) -> Engine
     n_rows = len(requests)
     if guidance == 1:
         return engine_for(model, n_rows)
-    return GuidedEngine(engine_for(model, 2 * n_rows), n_rows, guidance, _without_wishes)
+    # How long and how loud a note is goes no further than the model was taught: else it grows louder than real music.
+    scale = np.full(v.N_TOKENS, guidance, dtype=np.float32)
+    scale[v.LENGTH.slice] = scale[v.TIE] = min(guidance, 1)
+    return GuidedEngine(engine_for(model, 2 * n_rows), n_rows, scale, _without_wishes)
 
 
 def _without_wishes(inputs: Tensor) -> Tensor:

@@ -30,8 +30,10 @@ def without_threes(inputs: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 2.0, 3.5])
-def test_what_the_condition_adds_counts_scale_times(scale: float):
-    engine = GuidedEngine(SumEngine(6), 3, scale, without_threes)
+@pytest.mark.parametrize("of_others", [None, 9.0])
+def test_what_the_condition_adds_counts_scale_times(scale: float, of_others: float | None):
+    each = scale if of_others is None else np.array([of_others, of_others, of_others, scale])
+    engine = GuidedEngine(SumEngine(6), 3, each, without_threes)
     assert engine.max_positions == 9
     # Prompts of one length, of which one tells nothing.
     first = engine.prefill(torch.tensor([[[3], [0]], [[1], [1]]]), slice(0, 2))

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from musegen.core.sampling import Sampling
-from musegen.music.generate import Generation
-from musegen.music.grammar import Request
+from musegen.music import vocabulary as v
+from musegen.music.generate import Generation, _engine
+from musegen.music.grammar import MuseGuide, Request
 from musegen.music.muse import Muse, MuseConfig
 from musegen.music.tasks import build_muse
 from musegen.music.tokenizer import Controls
@@ -39,3 +40,13 @@ def test_guidance_is_by_the_wishes_and_each_row_has_its_own(model: Muse, guidanc
     assert written(model, [styled[0]], guidance)[0] == guided[0]
     if not guidance:
         assert written(model, [plain], 1.0) == written(model, [styled[0]], 0.0)
+
+
+@pytest.mark.parametrize(("guidance", "as_taught"), [(3.0, True), (0.0, False)])
+def test_lengths_and_loudness_are_never_more_than_as_taught(model: Muse, guidance: float, as_taught: bool):
+    request = Request(Controls(style=4, instruments=(0,)), 3)
+    prompt = torch.from_numpy(MuseGuide(request, 64).prompt())[None]
+    with torch.inference_mode():
+        taught, guided = (_engine(model, [request], scale).prefill(prompt, slice(0, 1))[0] for scale in (1.0, guidance))
+    assert torch.equal(taught[v.LENGTH.slice], guided[v.LENGTH.slice]) == as_taught
+    assert not torch.isclose(taught[v.NOTE.slice], guided[v.NOTE.slice]).all()
