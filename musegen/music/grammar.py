@@ -20,6 +20,7 @@ from musegen.music.sequences import sequence, without
 from musegen.music.tokenizer import Bar, Controls, Decoder, GridNote, encode
 
 _MAX_TIES = 8  # in endless playing no bar line ends a note
+_MOST_ALIKE = 3  # new bars in a row
 _ENDLESS_ENTRY = 8  # the bar by which all instruments play where there is no middle
 
 
@@ -151,6 +152,9 @@ class MuseGuide:
         self._notes_allowed = self._playable()
         softest, loudest = request.velocities or (0, len(v.VELOCITIES) - 1)
         self._opens_at: int | None = None  # the tick of the first note
+        self._here: list[int] = []  # the tokens of this bar behind its line
+        self._before: list[int] = []  # those of the newest whole bar,
+        self._n_alike = 0  # and how many new bars in a row they are
         self._loudness = (np.arange(len(v.VELOCITIES)) >= softest) & (np.arange(len(v.VELOCITIES)) <= loudest)
         for token in encode(prompt).tokens.tolist() if prompt is not None else []:
             self._take(token)
@@ -209,7 +213,17 @@ class MuseGuide:
             mask[v.BAR] = True
         elif not self._allow_bar_line(mask):
             self._allow_events(mask)
+        if self._n_alike >= _MOST_ALIKE and self._before[: len(self._here)] == self._here:
+            self._forbid_the_same(mask)
         return mask
+
+    def _forbid_the_same(self, mask: np.ndarray):
+        """Has this bar go on in another way than those before it, if there is one: a model may not leave a loop."""
+        same = self._before[len(self._here)] if len(self._here) < len(self._before) else v.BAR
+        others = mask.copy()
+        others[same] = False
+        if others.any():
+            mask[:] = others
 
     def _allow_bar_line(self, mask: np.ndarray) -> bool:
         """Allows a new meter and tempo where they may stand, and returns whether one of them must come."""
@@ -329,11 +343,16 @@ class MuseGuide:
         row = np.concatenate([[token], self._tracker.push(token)])
         if token == v.BAR:
             if self._bar >= self.n_prompt_bars:
+                self._n_alike = self._n_alike + 1 if self._here == self._before and not self.request.gap else 1
+                self._before = self._here
                 self._may_be_empty = not self._bar_is_empty or bool(self.request.gap and self.request.gap.instruments)
             self._bar_starts.append(len(self._rows))
             self._bar += 1
+            self._here = []
             self._bar_is_empty = True
             self._sounding = {note: end for note, end in self._sounding.items() if end > self._decoder.bar_tick}
+        elif token not in v.METER and token not in v.TEMPO:
+            self._here.append(token)
         if token == v.BAR or token in v.WAIT:
             self._last_note = -1
         elif token in v.NOTE:

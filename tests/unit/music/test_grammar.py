@@ -149,7 +149,7 @@ def test_a_bar_line_behind_the_last_bar_ends_it(n_bars: int):
     guide = MuseGuide(Request(Controls(), n_bars), context=256)
     for bar in range(n_bars):
         line = [v.BAR, v.METER.first, v.TEMPO.first] if not bar else [v.BAR]
-        note = [v.WAIT.first, v.NOTE.first + 40, v.LENGTH.first]
+        note = [v.WAIT.first, v.NOTE.first + 40 + bar, v.LENGTH.first]
         for token in (*line, *note):
             assert guide.allowed()[token]
             assert guide.push(token) is not None
@@ -157,6 +157,29 @@ def test_a_bar_line_behind_the_last_bar_ends_it(n_bars: int):
     assert guide.push(v.BAR) is None
     grid = collect(guide.events)
     assert (grid.n_bars, len(grid.notes)) == (n_bars, n_bars)
+
+
+def test_a_fourth_bar_like_the_three_before_it_goes_on_otherwise():
+    meter = v.meter_index("4/4")
+    controls = Controls(instruments=(0,), meter=meter, tempo=10)
+    bar = [v.note_token(0, 60), v.length_token(24, 3), v.wait_token(24), v.note_token(0, 62), v.length_token(24, 3)]
+    line = [v.BAR, v.METER.first + meter, v.TEMPO.first + 10]
+    guide = MuseGuide(Request(controls, 12, keep_meter=True, keep_tempo=True), 256)
+    for nth in range(3):
+        for token in [*(line if not nth else line[:1]), *bar]:
+            assert guide.allowed()[token]
+            guide.push(token)
+    guide.push(v.BAR)
+    assert not guide.allowed()[bar[0]] and guide.allowed()[v.NOTE.slice].any()
+    for token in (v.note_token(0, 64), *bar[1:], v.BAR):
+        assert guide.allowed()[token]
+        guide.push(token)
+    assert guide.allowed()[bar[0]], "another bar lies between"
+    # Bars of a prompt are the user's: a loop may go on.
+    three = collect(guide.events).bars(0, 3)
+    longer = MuseGuide(Request(controls, 12, keep_meter=True, keep_tempo=True, prompt=three), 256)
+    longer.push(v.BAR)
+    assert longer.allowed()[bar[0]]
 
 
 def test_everybody_has_entered_by_the_middle():
