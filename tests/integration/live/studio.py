@@ -146,11 +146,6 @@ class Studio:
             capture_output=True, timeout=PATIENCE_SECONDS,
         )  # fmt: skip
 
-    def restart(self) -> None:
-        """End all that was started, and begin with a new server."""
-        self.close()
-        self.start_server()
-
     def close(self) -> None:
         self._open.close()
         if self.server is not None:
