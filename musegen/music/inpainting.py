@@ -71,7 +71,8 @@ def prepared(score: Score, missing: Missing) -> Inpainting:
     """Takes out of a score what is to be written anew: the notes that begin, on the grid, in the bars and tracks.
 
     Raises:
-        InputError: there are no such bars or tracks, or nothing is left that says who plays.
+        InputError: there are no such bars or tracks, they are shorter than a tick, or nothing is left that says who
+            plays.
     """
     grid = on_grid(score)  # which refuses what a damaged file makes endless
     if (named := in_named_meters(score)) is not score:
@@ -88,6 +89,9 @@ def prepared(score: Score, missing: Missing) -> Inpainting:
     if tracks is None:
         tracks = () if missing.added else tuple(p for p, track in enumerate(score.tracks) if len(track.notes))
     span = grid.bar_ticks[first_bar], grid.bar_ticks[end_bar]
+    starts, ends = (round(int(tick) * score.ticks_per_quarter / v.TICKS_PER_QUARTER) for tick in span)
+    if starts >= ends:
+        raise InputError(f"bars is {first}-{last}, which hold no tick of the score")
     kept = [
         _without(track, span, score.ticks_per_quarter) if place in tracks else track
         for place, track in enumerate(score.tracks)
