@@ -62,7 +62,8 @@ def infill(
         add: instruments that a Muse adds, each as a new track.
         voices: which of soprano, alto, tenor and bass a Coconet writes, and may be missing; None for all.
         composer: in whose style a Muse writes.
-        density: "low", "medium" or "high", how many notes a Muse writes; None for as many as in the score.
+        density: "low", "medium" or "high", how many notes a Muse writes; None for those of the score, and of each
+            instrument no more in a bar than any has there in the fullest one, or 16.
         candidates: how many are written, 1 to 64, of which the model's favourite is returned.
         passes: how often a Coconet rewrites the voices, 1 to 10,000.
         temperature: above 1 is bolder, below 1 safer; above 0 to 5.

@@ -15,6 +15,7 @@ from musegen.api.composing import (
     Order,
     new_piece,
     sampling_of,
+    sampling_of_wishes,
 )
 from musegen.api.models import DEFAULT_MODEL, critic_folder, muse, styles_of
 from musegen.errors import DataError, InputError, UnknownNameError
@@ -34,6 +35,7 @@ OnProgress = Callable[[str, int, int], None]
 
 _MAX_PIECES = 1_000_000
 _N_NAMED = 8  # pieces at least of each composer that is to be named
+_N_GAPS = 64  # of each kind
 _N_WISHES = 48  # pieces that are asked for a key and a density: each of 24 keys twice
 
 
@@ -70,7 +72,8 @@ def evaluate_muse(
 
     Returns:
         What was measured, and as lists of rows the figures: of models, labels and blocks in nats (see `music.metrics`),
-        what `music.judging.judge` gives, and as "wishes" what `music.judging.wishes_kept` does.
+        what `music.judging.judge` gives, as "wishes" what `music.judging.wishes_kept` does, and from data as "gaps"
+        what `music.gap_metrics.evaluate` does.
 
     Raises:
         InputError: there is no such split or model, a number is out of range, or something needs data.
@@ -88,6 +91,7 @@ def evaluate_muse(
     order = Order(temperature=temperature, top_p=top_p, guidance=guidance, model=model)
     seed, styles = whole("seed", seed, 0, MAX_SEED), styles_of(model)
     corpus = None if data is None else Corpus(Path(data))
+    from musegen.music import gap_metrics
     from musegen.music.metrics import BASELINES, evaluate, fit_baseline
 
     report: dict[str, Any] = {"model": model}
@@ -108,6 +112,10 @@ def evaluate_muse(
     if found and n_written != 0:
         drawn = {"temperature": temperature, "top_p": top_p, "guidance": guidance, "seed": seed}
         report |= {**drawn, **_judged(*found, order, n_written, seed, on_progress)}
+        if corpus:
+            tell = None if on_progress is None else partial(on_progress, "gaps")
+            sampling = sampling_of_wishes(order)
+            report["gaps"] = gap_metrics.evaluate(muse(model), corpus, split, _N_GAPS, sampling, seed, tell)
     return report
 
 

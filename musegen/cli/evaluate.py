@@ -96,6 +96,9 @@ def _print_judged(report: Mapping[str, Any]) -> None:
         "Pieces that have the key and the density that they were asked for (%)",
         list(map(_in_hundreds, report["wishes"])),
     )
+    if "gaps" in report:
+        rows = [_readable(row) for row in report["gaps"]]
+        _table("Gaps in held-out pieces: what fills them, beside what was there", rows)
     _table("Bars that nearly equal one before them, and empty bars (%)", [_in_hundreds(r) for r in report["bars"]])
     _table("Bars that are equal, or nearly, to the bar so many before (%)", [_in_hundreds(r) for r in report["lags"]])
     if report["copies"]:

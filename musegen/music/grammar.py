@@ -4,9 +4,11 @@
 - There are exactly as many bars as asked for, the last one is not empty, and no note sounds past the last bar line.
 - No two bars in a row are empty, nor is the first one that is new.
 - A meter or tempo that was asked for stays, and no note is softer or louder than asked for.
+- No instrument has more notes in a bar than asked for.
 - The tokens are in canonical order, so that they are what `tokenizer.encode` would make of the same music.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,6 +76,7 @@ class Request:
             middle, in endless playing 8, in a gap the last.
         velocities: the lowest and the highest velocity level; None for any.
         opening: the velocity level of what sounds first, without a prompt; None for any.
+        fullest: the most notes of one instrument that may begin in a bar; None for any number.
         gap: what is missing, instead of a prompt: just this is written, `n_bars` are its bars, with their meters and
             tempos.
     """
@@ -87,6 +90,7 @@ class Request:
     enter_by: int | None = None
     velocities: tuple[int, int] | None = None
     opening: int | None = None
+    fullest: int | None = None
     gap: Gap | None = None
 
     @property
@@ -143,6 +147,7 @@ class MuseGuide:
         self._bar = -1
         self._bar_is_empty = True
         self._may_be_empty = bool(gap)  # this bar, after the one before it
+        self._n_here: Counter[int] = Counter()  # the notes of each instrument in this bar
         self._last = v.START
         self._last_note = -1  # the newest note at this tick, as a place among the note tokens
         self._ties = 0
@@ -289,6 +294,9 @@ class MuseGuide:
 
     def _allow_events(self, mask: np.ndarray):
         notes = self._notes_allowed.copy()
+        for instrument in self._full_here():
+            notes[instrument * v.N_PITCHES : (instrument + 1) * v.N_PITCHES] = False
+        anybody = notes.any()
         notes[: self._last_note + 1] = False  # upwards within a chord
         # In a gap, the last one may enter anywhere in the last bar: it cannot end in silence.
         must_enter = len(self._silent) > bool(self.request.gap) and self._bar >= self._entry_bar
@@ -304,7 +312,7 @@ class MuseGuide:
             mask[v.NOTE.slice] = notes
         if must_enter:
             return
-        if self._last not in v.WAIT or self._last == v.wait_token(v.TICKS_PER_WHOLE):
+        if anybody and (self._last not in v.WAIT or self._last == v.wait_token(v.TICKS_PER_WHOLE)):
             mask[v.WAIT.first : v.WAIT.first + max(min(n_ticks - 1 - self._decoder.tick, v.WAIT.size), 0)] = True
         if self._last not in v.WAIT:
             is_last = self._bar == self.last_bar
@@ -314,6 +322,11 @@ class MuseGuide:
                 may_close = not self._bar_is_empty or (self._may_be_empty and not is_last)
             mask[v.BAR] = may_close
             mask[v.END] = may_close and is_last
+
+    def _full_here(self) -> list[int]:
+        """Returns the instruments that have as many notes in this bar as they may."""
+        fullest = self.request.fullest
+        return [] if fullest is None else [index for index, n in self._n_here.items() if n >= fullest]
 
     def _playable(self) -> np.ndarray:
         """Returns which note tokens lie in the range of an instrument that may play: (N_NOTES,) bool."""
@@ -350,6 +363,7 @@ class MuseGuide:
             self._bar += 1
             self._here = []
             self._bar_is_empty = True
+            self._n_here.clear()
             self._sounding = {note: end for note, end in self._sounding.items() if end > self._decoder.bar_tick}
         elif token not in v.METER and token not in v.TEMPO:
             self._here.append(token)
@@ -371,6 +385,7 @@ class MuseGuide:
     def _note(self, note: GridNote):
         end = note.onset + note.duration
         self._bar_is_empty = False
+        self._n_here[note.instrument] += 1
         self._sounding[self._last_note] = end
         self._sounding_until = max(self._sounding_until, end)
         if self._bar >= self.n_prompt_bars:

@@ -13,7 +13,7 @@ from musegen.music import vocabulary as v
 from musegen.music.continuation import CUT_TICKS, in_ticks, on_grid, untangled, velocity_levels
 from musegen.music.features import Place
 from musegen.music.grammar import Gap, Request
-from musegen.music.grid import DURATION, INSTRUMENT, GridScore, quantise, short_meters
+from musegen.music.grid import DURATION, INSTRUMENT, ONSET, GridScore, quantise, short_meters
 from musegen.music.sequences import controls_of
 from musegen.music.tokenizer import encode
 from musegen.music.voices import bar_lines
@@ -21,6 +21,7 @@ from musegen.music.voices import bar_lines
 _READ_SHARE = 0.6  # of the context for what stands around a gap; the rest is for what is written
 _WRITE_SHARE = 0.3  # of the context that one gap is expected to take
 _TOKENS_A_BAR = 40  # of a part that is new
+_LEAST_FULL = 16  # notes in a bar
 
 Write = Callable[[Sequence[Request]], list[GridScore]]
 """Writes one gap for each request."""
@@ -179,7 +180,7 @@ def inpainted(
     first = what.first
     while first < what.last:
         last = _stretch_end(what, starts, first, context)
-        requests = [_request(what, rest, (first, last), context, style, density) for rest in rests]
+        requests = [request_for(what, rest, (first, last), context, style, density) for rest in rests]
         for row, written in enumerate(write(requests)):
             notes = written.notes + np.array([what.grid.bar_ticks[first], 0, 0, 0, 0])
             news[row].append(notes)
@@ -215,9 +216,24 @@ def _stretch_end(what: Inpainting, starts: np.ndarray, first: int, context: int)
     return last
 
 
-def _request(
-    what: Inpainting, rest: GridScore, span: tuple[int, int], context: int, style: int | None, density: int | None
+def request_for(
+    what: Inpainting,
+    rest: GridScore,
+    span: tuple[int, int],
+    context: int,
+    style: int | None = None,
+    density: int | None = None,
 ) -> Request:
+    """Returns the request for one stretch of a gap.
+
+    Args:
+        what: from `prepared`.
+        rest: what is left of the score, and what is written already.
+        span: the first bar of the stretch, and the one after the last.
+        context: of the model, in tokens.
+        style: style slot that is asked for.
+        density: index in DENSITIES; None for that of the score as it came.
+    """
     first, last = span
     room = int(_READ_SHARE * context)
     start, end = _window(encode(rest).bar_starts, first, last, room)
@@ -227,7 +243,15 @@ def _request(
     heard = controls_of(encode(what.grid.bars(start, end)).tokens.astype(np.int64), style)
     playing = tuple(sorted({*what.grid.instruments, *what.instruments}))
     controls = replace(heard, instruments=playing, density=heard.density if density is None else density)
-    return Request(controls, last - first, velocities=velocity_levels(what.grid), gap=gap)
+    fullest = _fullest(what.grid) if density is None else None
+    return Request(controls, last - first, velocities=velocity_levels(what.grid), fullest=fullest, gap=gap)
+
+
+def _fullest(grid: GridScore) -> int:
+    """Returns how many notes one instrument has in its fullest bar, and sixteen at least."""
+    bar = np.searchsorted(grid.bar_ticks, grid.notes[:, ONSET], side="right") - 1
+    _, n_notes = np.unique(np.stack([grid.notes[:, INSTRUMENT], bar]), axis=1, return_counts=True)
+    return max(int(n_notes.max()), _LEAST_FULL)
 
 
 def _window(starts: np.ndarray, first: int, last: int, room: int) -> tuple[int, int]:

@@ -231,9 +231,13 @@ def test_a_gap_is_filled_with_what_was_asked_for_and_nothing_else(grid: GridScor
     instruments = tuple(sorted(data.draw(st.sets(st.integers(0, len(INSTRUMENTS) - 1), max_size=3))))
     gap = Gap(grid, first, last, instruments, Place(3, 3 + grid.n_bars))
     playing = tuple(sorted({*grid.instruments, *instruments}))
-    request = Request(Controls(instruments=playing), last - first, all_play=bool(instruments), gap=gap)
+    fullest = data.draw(st.none() | st.integers(1, 5))
+    request = Request(Controls(instruments=playing), last - first, all_play=bool(instruments), fullest=fullest, gap=gap)
     guide = write(request, seed, context=8192)
     made = collect(guide.events)
+    for instrument in made.instruments if fullest else ():
+        onset = made.notes[made.notes[:, INSTRUMENT] == instrument, ONSET]
+        assert np.histogram(onset, made.bar_ticks)[0].max() <= fullest
     assert (made.meters == grid.meters[first:last]).all() and (made.tempos == grid.tempos[first:last]).all()
     assert len(made.notes) and (made.notes[:, ONSET] + made.notes[:, DURATION] <= made.n_ticks).all()
     if instruments:

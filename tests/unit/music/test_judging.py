@@ -193,11 +193,16 @@ def test_muse_is_judged_with_and_without_the_corpus(tiny_muse, shards):
     )
     assert [row["wish"] for row in report["wishes"]] == ["key", "density"]
     assert all(0 <= row["kept"] <= 1 and row["n_pieces"] <= 48 for row in report["wishes"])
+    assert {(row["taken_out"], row["filled_by"]) for row in report["gaps"]} == {
+        ("4 bars", by) for by in ("muse", "the bars before", "real")
+    }
+    [muse] = [row for row in report["gaps"] if row["filled_by"] == "muse"]
+    assert muse["n_gaps"] and muse["off"] >= 1 and 0 <= muse["pitch_classes"] <= 1 and muse["nats_per_note"] > 0
     assert report["composers"]["n_written"] >= 16 and report["composers"]["labels"] == sorted(LABELS)
     alone = api.evaluate_muse(model=tiny_muse, written=3)
     for key in ("likeness", "lags", "bars", "copying", "wishes"):
         assert alone[key] == report[key]
-    assert alone["copies"] is None and "models" not in alone
+    assert alone["copies"] is None and not {"models", "gaps"} & alone.keys()
     with pytest.raises(InputError, match=f"split is test; the reference of {tiny_muse} has valid"):
         api.evaluate_muse(model=tiny_muse, written=3, split="test")
     again = api.evaluate_muse(model=tiny_muse, written=3, seed=2)
