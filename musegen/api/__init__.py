@@ -7,19 +7,13 @@ Heavy libraries are imported inside the verbs that need them, after the argument
 """
 
 from musegen.api.choosing import DEFAULT_RANKING
-from musegen.api.composing import (
-    DEFAULT_GUIDANCE,
-    DEFAULT_TEMPERATURE,
-    DEFAULT_TOP_P,
-    MAX_PIECES,
-    compose,
-    continue_score,
-)
+from musegen.api.composing import compose, continue_score
 from musegen.api.evaluating import evaluate_chorales, evaluate_coconet, evaluate_onsets
 from musegen.api.harmonizing import chorale, harmonize
 from musegen.api.infilling import infill
 from musegen.api.judging import evaluate_muse, evaluate_ranking
 from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, DEFAULT_ONSETS, composers, instruments, models
+from musegen.api.ordering import DEFAULT_GUIDANCE, DEFAULT_TEMPERATURE, DEFAULT_TOP_P, MAX_PIECES
 from musegen.api.scores import convert, engrave, info, listen, plot, render
 from musegen.api.training import export, prepare_chorales, prepare_data, prepare_excerpts, roundtrip, train
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from musegen import registry
 from musegen.api.arguments import MAX_CANDIDATES, bar_span, signed, whole
-from musegen.api.composing import DEFAULT_GUIDANCE, DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Order, sampling_of_wishes
 from musegen.api.harmonizing import restore
 from musegen.api.models import DEFAULT_COCONET, DEFAULT_MODEL, muse
+from musegen.api.ordering import DEFAULT_GUIDANCE, DEFAULT_TEMPERATURE, DEFAULT_TOP_P, Order, sampling_of_wishes
 from musegen.errors import InputError, UnknownNameError
 from musegen.midi.convert import ScoreLike, as_score
 from musegen.midi.instruments import INSTRUMENTS, class_of, instrument_index

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from musegen import registry
 from musegen.api.arguments import MAX_CANDIDATES, MAX_SEED, whole
-from musegen.api.composing import (
+from musegen.api.models import DEFAULT_MODEL, critic_folder, muse, styles_of
+from musegen.api.ordering import (
     DEFAULT_GUIDANCE,
     DEFAULT_TEMPERATURE,
     DEFAULT_TOP_P,
@@ -17,7 +18,6 @@ from musegen.api.composing import (
     sampling_of,
     sampling_of_wishes,
 )
-from musegen.api.models import DEFAULT_MODEL, critic_folder, muse, styles_of
 from musegen.errors import DataError, InputError, UnknownNameError
 from musegen.music import vocabulary as v
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from musegen.api.arguments import drawn_seed
-from musegen.api.composing import (
+from musegen.api.composing import generation_of
+from musegen.api.models import DEFAULT_MODEL
+from musegen.api.ordering import (
     DEFAULT_GUIDANCE,
     DEFAULT_TEMPERATURE,
     DEFAULT_TOP_P,
     Order,
     completed_by_style,
-    generation_of,
     opening_of,
 )
-from musegen.api.models import DEFAULT_MODEL
 from musegen.errors import InputError
 from musegen.midi.convert import ScoreLike, as_score
 from musegen.music.grid import GridScore

@@ -9,8 +9,8 @@ from typing import Any
 
 from musegen import registry
 from musegen.api.arguments import MAX_SEED, whole
-from musegen.api.composing import Order, sampling_of
 from musegen.api.models import DEFAULT_MODEL, plain, styles_of
+from musegen.api.ordering import Order, sampling_of
 from musegen.errors import InputError
 
 PathLike = str | os.PathLike[str]
