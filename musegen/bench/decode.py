@@ -154,6 +154,9 @@ class _Free:
     def prompt(self) -> np.ndarray:
         return self._prompt
 
+    def weigh(self, logits: np.ndarray) -> np.ndarray:
+        return logits
+
     def allowed(self) -> np.ndarray:
         return self._allowed
 

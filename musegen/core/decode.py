@@ -69,6 +69,10 @@ class Guide(Protocol):
         """(V,) bool, the tokens that may come next; at least one is True."""
         ...
 
+    def weigh(self, logits: np.ndarray) -> np.ndarray:
+        """Given the model's logits (V,), return those by which one of the allowed tokens is drawn."""
+        ...
+
     def push(self, token: int) -> np.ndarray | None:
         """Take the next token; return its inputs (K,) int64, or None if the row is finished."""
         ...
@@ -80,8 +84,8 @@ class Step:
 
     Args:
         tokens: a token for each row, None for rows that were finished before.
-        log_probabilities: natural logarithm of each token's probability among the allowed ones, at temperature 1 and
-            before top-k and top-p; None where there is no token.
+        log_probabilities: natural logarithm of each token's probability among the allowed ones, as they are weighed, at
+            temperature 1 and before top-k and top-p; None where there is no token.
     """
 
     tokens: list[int | None]
@@ -137,7 +141,7 @@ def _draw(
         allowed = np.flatnonzero(guide.allowed())
         if not len(allowed):
             raise InputError(f"the guide of row {row} allows no token; at least one must be allowed")
-        allowed_logits = all_logits[row, allowed]  # mostly a small part of the vocabulary
+        allowed_logits = guide.weigh(all_logits[row])[allowed]  # mostly a small part of the vocabulary
         drawn = sampling.draw(allowed_logits, generators[row])
         token = tokens[row] = int(allowed[drawn])
         above = allowed_logits - allowed_logits[drawn]

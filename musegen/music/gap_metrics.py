@@ -12,8 +12,8 @@ bars before it once more. Both are set beside what was there:
                    shares, 0 to 1, on average over bars that had notes, without drums
 
 What was there also costs Muse so many nats a note, read from both sides and from beside, as when it fills, and from
-what comes before alone, as when it continues; of an instrument, from its own notes alone. Scored are the waits, notes
-and lengths, and the lines that end bars; meters and tempos, which the surroundings tell, and the first line are not.
+what comes before alone, as when it continues; of an instrument, from its own notes alone. The nats are those among what
+the rules of filling and continuing (`grammar.MuseGuide`) allow, and what was there.
 """
 
 from collections.abc import Callable, Sequence
@@ -162,9 +162,9 @@ def _pitch_classes(part: GridScore) -> np.ndarray:
 
 def _nats(model: Muse, gap: Inpainting) -> tuple[float, float] | None:
     """Returns what was there costs in all, from both sides and from before alone; None where it does not fit."""
-    context, there = model.config.context, _part(gap.grid, gap, gap.first)
+    context, there = model.config.context, gap.grid.bars(gap.first, gap.last)
     request = request_for(gap, gap.rest, (gap.first, gap.last), context)
-    both = _cost(model, MuseGuide(request, context), np.append(encode(there).tokens, v.END))
+    both = _cost(model, request, np.append(encode(there).tokens, v.END))
     own = gap.grid.bars(0, gap.last)
     controls = request.controls
     if gap.instruments:
@@ -173,23 +173,29 @@ def _nats(model: Muse, gap: Inpainting) -> tuple[float, float] | None:
     body = encode(own)
     # One bar more, so that the line behind the last does not end the piece.
     past = Request(controls, there.n_bars + 1, prompt=own.bars(0, gap.first))
-    before = _cost(model, MuseGuide(past, context), np.append(body.tokens[body.bar_starts[gap.first] :], v.BAR))
+    before = _cost(model, past, np.append(body.tokens[body.bar_starts[gap.first] :], v.BAR))
     return None if both is None or before is None else (both, before)
 
 
-def _cost(model: Muse, guide: MuseGuide, tokens: np.ndarray) -> float | None:
-    """Returns the nats of those of the tokens that are scored, behind the prompt of a guide."""
-    prompt = guide.prompt()
-    pushed = [row for token in tokens[:-1].tolist() if (row := guide.push(token)) is not None]
-    inputs = np.concatenate([prompt, pushed])
-    if len(inputs) > model.config.context:
+def _cost(model: Muse, request: Request, tokens: np.ndarray) -> float | None:
+    """Returns the nats of tokens that are written for a request; None where they do not fit into the context."""
+    context = model.config.context
+    guide = MuseGuide(request, context)
+    rows = [guide.prompt(), *(row[None] for token in tokens[:-1].tolist() if (row := guide.push(token)) is not None)]
+    inputs = np.concatenate(rows)
+    if len(inputs) > context:
         return None
-    is_scored = np.array([token not in v.METER and token not in v.TEMPO for token in tokens.tolist()])
-    is_scored[0] = False
-    targets = np.full(len(inputs), -1)
-    targets[len(prompt) - 1 :] = np.where(is_scored, tokens, -1)
     with torch.inference_mode():
-        return float(model.losses(torch.from_numpy(inputs)[None], torch.from_numpy(targets)[None]).sum())
+        told = model(torch.from_numpy(inputs)[None])[0, len(rows[0]) - 1 :].double().numpy()
+    guide, nats = MuseGuide(request, context), 0.0
+    for token, logits in zip(tokens.tolist(), told, strict=True):
+        allowed = guide.allowed()
+        # No rule is kept by all music.
+        weighed = guide.weigh(logits) if allowed[token] else logits
+        allowed[token] = True
+        nats += float(np.logaddexp.reduce(weighed[allowed]) - weighed[token])
+        guide.push(token)
+    return nats
 
 
 def _row(kind: str, by: str, gaps: list[Filled]) -> dict[str, Any]:

@@ -5,10 +5,11 @@
 - No two bars in a row are empty, nor is the first one that is new.
 - A meter or tempo that was asked for stays, and no note is softer or louder than asked for.
 - No instrument has more notes in a bar than asked for.
+- Where a gap is written beside notes that stand, these come just where and as they stand, among those that are new.
 - The tokens are in canonical order, so that they are what `tokenizer.encode` would make of the same music.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +18,7 @@ from musegen.errors import InputError
 from musegen.midi.instruments import DRUMS, INSTRUMENTS, MAX_PITCHED
 from musegen.music import vocabulary as v
 from musegen.music.features import Place, Tracker, features
-from musegen.music.grid import DRUM_TICKS, GridScore
+from musegen.music.grid import DRUM_TICKS, ONSET, GridScore
 from musegen.music.sequences import sequence, without
 from musegen.music.tokenizer import Bar, Controls, Decoder, GridNote, encode
 
@@ -27,14 +28,23 @@ _ENDLESS_ENTRY = 8  # the bar by which all instruments play where there is no mi
 
 
 @dataclass(frozen=True)
+class _Standing:
+    """A note that stands in a bar that is written: its tick in the bar, and its tokens."""
+
+    tick: int
+    tokens: list[int]
+
+
+@dataclass(frozen=True)
 class Gap:
     """Where something is missing in a piece.
 
     Args:
-        grid: the piece, or as much of it as the context of the model holds, with what is left of it.
+        grid: the piece, or as much of it as the context of the model holds, without what begins in the gap.
         first: the first of its bars in which something is missing.
         last: the one after the last.
-        instruments: whose notes are missing; none for all.
+        beside: the bars of the gap with what stands there, which comes with what is written; None for nothing.
+        instruments: whose notes are written; none for all.
         place: where the grid stands in the piece.
         played: where the notes of all are missing, who of them has to play.
     """
@@ -42,14 +52,20 @@ class Gap:
     grid: GridScore
     first: int
     last: int
+    beside: GridScore | None = None
     instruments: tuple[int, ...] = ()
     place: Place = field(default_factory=Place)
     played: tuple[int, ...] = ()
 
     def preamble(self, header: list[int]) -> np.ndarray:
         """Returns what the model reads before the missing bars: (T, 6), behind the header (`sequences.without`)."""
-        (left, place), (asked, there) = without(self.grid, self.first, self.last, self.instruments, self.place)
-        return sequence(header, [(left, place), (asked[: 1 + len(self.instruments)], there)]).rows
+        (left, place), (asked, there) = without(self.grid, self.first, self.last, self.place)
+        return sequence(header, [(left, place), (asked[:1], there)]).rows
+
+    def standing(self) -> list[deque[_Standing]]:
+        """Returns what stands in each of its bars, in canonical order."""
+        beside = self.beside
+        return [] if beside is None else [_standing(beside.bars(bar, bar + 1)) for bar in range(beside.n_bars)]
 
     @property
     def held(self) -> dict[int, int]:
@@ -111,6 +127,8 @@ class Request:
         for keep, name in ((self.keep_meter, "meter"), (self.keep_tempo, "tempo")):
             if keep and getattr(self.controls, name) is None:
                 raise InputError(f"keep_{name} needs a {name} in the controls")
+        if self.gap and self.gap.beside and self.gap.beside.n_bars != self.n_bars:
+            raise InputError(f"beside has {self.gap.beside.n_bars} bars; the gap has {self.n_bars}")
         if self.gap and (self.prompt is not None or self.n_bars != self.gap.last - self.gap.first):
             raise InputError(f"bars is {self.n_bars}; a gap has {self.gap.last - self.gap.first}, and takes no prompt")
 
@@ -123,7 +141,7 @@ class MuseGuide:
         context: how many inputs the model holds.
 
     Attributes:
-        events: the bars and notes that are certain, those of the prompt included.
+        events: the bars and notes that are certain, those of the prompt included, those that stand in a gap not.
         bars_written: how many new bars are finished or begun.
     """
 
@@ -153,6 +171,10 @@ class MuseGuide:
         self._ties = 0
         self._sounding = gap.held if gap else {}  # by note, until when
         self._sounding_until = 0
+        self._standing = gap.standing() if gap else []
+        self._due: deque[_Standing] = deque()  # what stands in this bar and has still to come,
+        self._forced: list[int] = []  # and the tokens of such a note of which the first has come
+        self._note_stands = False
         self._heard: set[int] = set()
         self._notes_allowed = self._playable()
         softest, loudest = request.velocities or (0, len(v.VELOCITIES) - 1)
@@ -212,7 +234,9 @@ class MuseGuide:
     def allowed(self) -> np.ndarray:
         """Returns which tokens may come next: (N_TOKENS,) bool."""
         mask = np.zeros(v.N_TOKENS, dtype=bool)
-        if self._last in v.NOTE or self._last == v.TIE:
+        if self._forced:
+            mask[self._forced[0]] = True
+        elif self._last in v.NOTE or self._last == v.TIE:
             self._allow_lengths(mask)
         elif self._bar < self.n_prompt_bars:
             mask[v.BAR] = True
@@ -221,6 +245,45 @@ class MuseGuide:
         if self._n_alike >= _MOST_ALIKE and self._before[: len(self._here)] == self._here:
             self._forbid_the_same(mask)
         return mask
+
+    def weigh(self, logits: np.ndarray) -> np.ndarray:
+        """Returns the logits (N_TOKENS,) that tokens are drawn by: the model's, but beside what stands.
+
+        There the model gives much to notes that do not come, since what stands is known. Were that shared out among all
+        that may come, too much would be written. So a note that is written stays as likely as the model has it. What is
+        left is for going on: to what is due here, or else on in time, where all that reaches beyond what is due next
+        comes to it.
+        """
+        if not self._standing or self._forced or self._last in v.NOTE or self._last == v.TIE:
+            return logits
+        allowed, on = self.allowed(), self._going_on()
+        if on is None or not allowed[on]:
+            return logits
+        odds = np.exp(logits - logits.max(), dtype=np.float64)
+        odds /= odds.sum()
+        waits = np.zeros(len(odds), dtype=bool)
+        waits[v.WAIT.slice] = True
+        weighed = np.where(allowed & ~waits, odds, 0)
+        weighed[[on, v.BAR, v.END]] = 0
+        left = 1 - weighed.sum()
+        sooner = np.where(allowed & waits, odds, 0)
+        sooner[on] = 0
+        in_time = odds[waits].sum() + odds[v.BAR] + odds[v.END]
+        if on not in v.NOTE:
+            weighed += left * sooner / in_time
+        weighed[on] = 1 - weighed.sum()
+        return np.log(np.maximum(weighed, 1e-30)).astype(logits.dtype)
+
+    def _going_on(self) -> int | None:
+        """Returns the token that leads on to what stands, or out of the bar; None where something must be written."""
+        due = self._due[0] if self._due else None
+        if due and due.tick == self._decoder.tick:
+            return due.tokens[0]
+        if self._last in v.WAIT and self._last != v.wait_token(v.TICKS_PER_WHOLE):
+            return None
+        if due:
+            return int(v.wait_token(min(due.tick - self._decoder.tick, v.TICKS_PER_WHOLE)))
+        return v.END if self._bar == self.last_bar else v.BAR
 
     def _forbid_the_same(self, mask: np.ndarray):
         """Has this bar go on in another way than those before it, if there is one: a model may not leave a loop."""
@@ -298,6 +361,10 @@ class MuseGuide:
             notes[instrument * v.N_PITCHES : (instrument + 1) * v.N_PITCHES] = False
         anybody = notes.any()
         notes[: self._last_note + 1] = False  # upwards within a chord
+        due = self._due[0] if self._due else None
+        due_here = due if due and due.tick == self._decoder.tick else None
+        if due_here:
+            notes[due_here.tokens[0] - v.NOTE.first :] = False
         # In a gap, the last one may enter anywhere in the last bar: it cannot end in silence.
         must_enter = len(self._silent) > bool(self.request.gap) and self._bar >= self._entry_bar
         n_ticks = int(v.METER_TICKS[self._decoder.meter])
@@ -308,13 +375,19 @@ class MuseGuide:
         struck = [note for note, end in self._sounding.items() if end > now]
         mask[v.NOTE.slice] = notes
         mask[[v.NOTE.first + note for note in struck]] = False  # a key that is down cannot go down again
-        if not mask[v.NOTE.slice].any() and self._last in v.WAIT:
+        if not mask[v.NOTE.slice].any() and self._last in v.WAIT and not due_here:
             mask[v.NOTE.slice] = notes
-        if must_enter:
+        has_to_play = (must_enter or is_last_chance) and bool(mask[v.NOTE.slice].any())
+        if due_here:
+            mask[due_here.tokens[0]] = not has_to_play
             return
-        if anybody and (self._last not in v.WAIT or self._last == v.wait_token(v.TICKS_PER_WHOLE)):
-            mask[v.WAIT.first : v.WAIT.first + max(min(n_ticks - 1 - self._decoder.tick, v.WAIT.size), 0)] = True
-        if self._last not in v.WAIT:
+        if has_to_play:
+            return
+        if self._last not in v.WAIT or self._last == v.wait_token(v.TICKS_PER_WHOLE):
+            farthest = min((due.tick if due else n_ticks - 1) - self._decoder.tick, v.WAIT.size)
+            nearest = 1 if anybody else farthest if due else farthest + 1
+            mask[v.WAIT.first + nearest - 1 : v.WAIT.first + farthest] = True
+        if self._last not in v.WAIT and not due:
             is_last = self._bar == self.last_bar
             if is_last and self.request.gap:  # what stands around it may sound where this rests
                 may_close = bool(self._heard) and not self._silent
@@ -350,7 +423,14 @@ class MuseGuide:
 
     def _take(self, token: int) -> np.ndarray | None:
         events = list(self._decoder.push(token))
-        self.events += events
+        if self._forced:
+            self._forced = self._forced[1:]
+        elif token in v.NOTE:
+            self._note_stands = bool(self._due) and self._due[0].tick == self._decoder.tick
+            self._note_stands &= self._note_stands and self._due[0].tokens[0] == token
+            if self._note_stands:
+                self._forced = self._due.popleft().tokens[1:]
+        self.events += (event for event in events if isinstance(event, Bar) or not self._note_stands)
         if token == v.END:
             return None
         row = np.concatenate([[token], self._tracker.push(token)])
@@ -364,6 +444,8 @@ class MuseGuide:
             self._here = []
             self._bar_is_empty = True
             self._n_here.clear()
+            if self._standing:
+                self._due = self._standing[self._bar].copy()
             self._sounding = {note: end for note, end in self._sounding.items() if end > self._decoder.bar_tick}
         elif token not in v.METER and token not in v.TEMPO:
             self._here.append(token)
@@ -385,14 +467,27 @@ class MuseGuide:
     def _note(self, note: GridNote):
         end = note.onset + note.duration
         self._bar_is_empty = False
-        self._n_here[note.instrument] += 1
         self._sounding[self._last_note] = end
         self._sounding_until = max(self._sounding_until, end)
+        if self._note_stands:
+            return
+        self._n_here[note.instrument] += 1
         if self._bar >= self.n_prompt_bars:
             self._silent.discard(note.instrument)
         if note.instrument not in self._heard:
             self._heard.add(note.instrument)
             self._notes_allowed = self._playable()
+
+
+def _standing(bar: GridScore) -> deque[_Standing]:
+    """Returns the notes of one bar."""
+    ticks, notes = iter(bar.notes[:, ONSET].tolist()), deque[_Standing]()
+    for token in encode(bar).tokens.tolist():
+        if token in v.NOTE:
+            notes.append(_Standing(next(ticks), [token]))
+        elif token in v.LENGTH or token == v.TIE:
+            notes[-1].tokens.append(token)
+    return notes
 
 
 def _only(index: int | None, size: int) -> np.ndarray:

@@ -176,10 +176,9 @@ def inpainted(
     """
     rests = [what.rest] * n
     news: list[list[np.ndarray]] = [[] for _ in range(n)]
-    starts = encode(what.grid).bar_starts
     first = what.first
     while first < what.last:
-        last = _stretch_end(what, starts, first, context)
+        last = _stretch_end(what, first, context)
         requests = [request_for(what, rest, (first, last), context, style, density) for rest in rests]
         for row, written in enumerate(write(requests)):
             notes = written.notes + np.array([what.grid.bar_ticks[first], 0, 0, 0, 0])
@@ -203,17 +202,13 @@ def _class(score: Score, left: Score, place: int) -> int:
     return class_of(program, track.is_drum)
 
 
-def _stretch_end(what: Inpainting, starts: np.ndarray, first: int, context: int) -> int:
-    """Returns the bar behind the stretch of a gap that is written at once."""
-    n_instruments = len(what.instruments) or 1
-    room = int(_WRITE_SHARE * context)
-    last = first + 1
-    while last < what.last:
-        n_tokens = max(int(starts[last + 1] - starts[first]), _TOKENS_A_BAR * n_instruments * (last + 1 - first))
-        if n_tokens > room:
-            break
-        last += 1
-    return last
+def _stretch_end(what: Inpainting, first: int, context: int) -> int:
+    """Returns the bar behind the stretch of a gap that is written at once, with what stands there."""
+    came, rest = (encode(grid.bars(first, what.last)).bar_starts for grid in (what.grid, what.rest))
+    n_bars = np.arange(len(rest))
+    n_new = np.maximum(came - rest, _TOKENS_A_BAR * (len(what.instruments) or 1) * n_bars)
+    fits = (rest + n_new <= _WRITE_SHARE * context).sum() - 1
+    return first + max(int(fits), 1)
 
 
 def request_for(
@@ -236,10 +231,12 @@ def request_for(
     """
     first, last = span
     room = int(_READ_SHARE * context)
-    start, end = _window(encode(rest).bar_starts, first, last, room)
-    grid = _thinned(rest.bars(start, end), room)
+    around = _emptied(rest, first, last)
+    start, end = _window(encode(around).bar_starts, first, last, room)
+    grid = _thinned(around.bars(start, end), room)
     place, played = Place(start, what.grid.n_bars), what.grid.bars(first, last).instruments
-    gap = Gap(grid, first - start, last - start, what.instruments, place, played)
+    beside = rest.bars(first, last) if what.instruments else None
+    gap = Gap(grid, first - start, last - start, beside, what.instruments, place, played)
     heard = controls_of(encode(what.grid.bars(start, end)).tokens.astype(np.int64), style)
     playing = tuple(sorted({*what.grid.instruments, *what.instruments}))
     controls = replace(heard, instruments=playing, density=heard.density if density is None else density)
@@ -270,6 +267,12 @@ def _window(starts: np.ndarray, first: int, last: int, room: int) -> tuple[int, 
         start, end = start - take_before, end + (behind and not take_before)
         grows = before or behind
     return start, end
+
+
+def _emptied(grid: GridScore, first: int, last: int) -> GridScore:
+    """Returns a piece without what begins in some bars."""
+    onset = grid.notes[:, ONSET]
+    return replace(grid, notes=grid.notes[(onset < grid.bar_ticks[first]) | (onset >= grid.bar_ticks[last])])
 
 
 def _thinned(grid: GridScore, room: int) -> GridScore:

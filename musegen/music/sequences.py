@@ -8,7 +8,7 @@ from musegen.midi.instruments import DRUMS
 from musegen.music import vocabulary as v
 from musegen.music.corpus import Piece
 from musegen.music.features import Place, features
-from musegen.music.grid import INSTRUMENT, ONSET, GridScore
+from musegen.music.grid import ONSET, GridScore
 from musegen.music.tokenizer import Controls, decode, encode
 
 # Notes a quarter for each instrument that plays: the terciles of windows drawn as in training.
@@ -186,51 +186,34 @@ def _dropped(controls: Controls, chance: float, rng: np.random.Generator) -> Con
 
 
 def _infill(body: np.ndarray, place: Place, rng: np.random.Generator) -> list[tuple[np.ndarray, Place]]:
-    """Returns a body in which something is missing, and what is missing after `fill`.
-
-    In half of the pieces for more than one instrument that is some of them, mostly one, for half of these throughout;
-    else it is all that begins in some bars.
-    """
+    """Returns a body in which all that begins in some bars is missing, and what is missing after `fill`."""
     grid = decode(body)
-    n = len(grid.instruments)
-    missing: tuple[int, ...] = ()
-    if n > 1 and rng.random() < 0.5:
-        n_missing = 1 if n == 2 or rng.random() < 0.7 else int(rng.integers(2, n))
-        missing = tuple(sorted(rng.choice(grid.instruments, n_missing, replace=False).tolist()))
-        if rng.random() < 0.5:
-            return without(grid, 0, grid.n_bars, missing, place)
     length = int(rng.integers(1, max(grid.n_bars // 2, 1) + 1))
     first = int(rng.integers(0, grid.n_bars - length + 1))
-    return without(grid, first, first + length, missing, place)
+    return without(grid, first, first + length, place)
 
 
-def without(
-    grid: GridScore, first: int, last: int, instruments: tuple[int, ...], place: Place
-) -> list[tuple[np.ndarray, Place]]:
-    """Returns a piece in which notes are missing, and what is missing.
+def without(grid: GridScore, first: int, last: int, place: Place) -> list[tuple[np.ndarray, Place]]:
+    """Returns a piece in which the notes of some bars are missing, and what is missing.
 
     Args:
         grid: the piece.
         first: the first bar in which notes are missing: those that begin in it.
         last: the one after the last.
-        instruments: whose notes are missing; none for all.
         place: where the piece stands in a longer one.
 
     Returns:
         The bars with what is left, each bar that misses something marked by `gap` behind its line; and `fill`, the
-        instruments, the bars first..last - 1 with the missing notes alone, and `end`.
+        bars first..last - 1 with the missing notes, and `end`.
     """
     onset = grid.notes[:, ONSET]
     missing = (onset >= grid.bar_ticks[first]) & (onset < grid.bar_ticks[last])
-    if instruments:
-        missing &= np.isin(grid.notes[:, INSTRUMENT], instruments)
     rest = encode(replace(grid, notes=grid.notes[~missing]))
     part = replace(grid, notes=grid.notes[missing]).bars(first, last)
     gaps = rest.bar_starts[first:last] + n_line(grid)[first:last]
     context = np.insert(rest.tokens.astype(np.int64), gaps, v.GAP)
-    asked = [v.FILL, *(v.INSTRUMENT.first + index for index in instruments)]
     there = replace(place, first_bar=place.first_bar + first)
-    return [(context, place), (np.concatenate([asked, encode(part).tokens, [v.END]]).astype(np.int64), there)]
+    return [(context, place), (np.concatenate([[v.FILL], encode(part).tokens, [v.END]]).astype(np.int64), there)]
 
 
 def n_line(grid: GridScore) -> np.ndarray:

@@ -62,6 +62,9 @@ class CountingGuide:
     def allowed(self) -> np.ndarray:
         return np.arange(V) % 2 == len(self.pushed) % 2
 
+    def weigh(self, logits: np.ndarray) -> np.ndarray:
+        return logits
+
     def push(self, token: int) -> np.ndarray | None:
         self.pushed.append(token)
         return None if len(self.pushed) == self.n_tokens else np.array([token, len(self.pushed) - 1])
@@ -190,6 +193,17 @@ def test_full_rows_beside_others_keep_their_logits():
 def test_prompts_that_do_not_fit(n_prompt: int, keep: int, message: str):
     with pytest.raises(InputError, match=message):
         list(decode(UniformEngine(1, max_positions=8), [CountingGuide(30, n_prompt=n_prompt, keep=keep)]))
+
+
+def test_tokens_are_drawn_by_what_the_guide_makes_of_the_logits():
+    class Partial(CountingGuide):
+        def weigh(self, logits: np.ndarray) -> np.ndarray:
+            return logits + 100 * (np.arange(V) // 2 == 1)
+
+    guide = Partial(6)
+    steps = list(decode(UniformEngine(1), [guide]))
+    assert guide.pushed == [2, 3] * 3
+    assert all(step.log_probabilities == [0.0] for step in steps)
 
 
 def test_a_guide_must_allow_something():

@@ -57,7 +57,7 @@ def test_music_that_repeats_itself_is_filled_rightly_by_the_bars_before(model):
 
 
 @pytest.mark.parametrize("kind", [ALL, ONE])
-def test_the_same_tokens_are_scored_from_both_sides_and_from_before(model, kind):
+def test_what_was_there_costs_less_where_less_is_allowed(model, kind):
     gap = taken_out(a_window(instruments=(0, 19)), kind, np.random.default_rng(3))
     assert gap
     guesses = build_muse(model.config).eval()
@@ -65,7 +65,7 @@ def test_the_same_tokens_are_scored_from_both_sides_and_from_before(model, kind)
     filled = fill(guesses, gap, Sampling(), 1)
     n_onsets, n_notes = 16, 16 if kind == ONE else 32
     n_tokens = 2 * n_notes + (n_onsets - 4) + 4  # notes and lengths, waits between onsets, bar lines
-    assert filled.nats == pytest.approx((n_tokens * np.log(v.N_TOKENS),) * 2, rel=1e-5)
+    assert filled.nats and all(n_notes < nats < n_tokens * np.log(v.N_TOKENS) for nats in filled.nats)
 
 
 def test_what_does_not_fit_into_the_context_is_not_scored(model):

@@ -12,7 +12,7 @@ from musegen.music.features import FEATURES, Place, features
 from musegen.music.grammar import Gap, MuseGuide, Request
 from musegen.music.grid import DURATION, INSTRUMENT, ONSET, PITCH, VELOCITY, GridScore
 from musegen.music.sequences import sequence, without
-from musegen.music.tokenizer import Controls, collect, encode
+from musegen.music.tokenizer import Controls, collect, decode, encode
 
 SOME_METERS = [v.meter_index(name) for name in ("4/4", "3/4", "7/8", "2/4", "1/32", "16/4")]
 
@@ -229,7 +229,11 @@ def test_a_gap_is_filled_with_what_was_asked_for_and_nothing_else(grid: GridScor
     first = data.draw(st.integers(0, grid.n_bars - 1))
     last = data.draw(st.integers(first + 1, min(grid.n_bars, first + 6)))
     instruments = tuple(sorted(data.draw(st.sets(st.integers(0, len(INSTRUMENTS) - 1), max_size=3))))
-    gap = Gap(grid, first, last, instruments, Place(3, 3 + grid.n_bars))
+    beside = grid.bars(first, last) if instruments else None
+    onset = grid.notes[:, ONSET]
+    in_gap = (onset >= grid.bar_ticks[first]) & (onset < grid.bar_ticks[last])
+    around = GridScore(grid.meters, grid.tempos, grid.notes[~in_gap])
+    gap = Gap(around, first, last, beside, instruments, Place(3, 3 + grid.n_bars))
     playing = tuple(sorted({*grid.instruments, *instruments}))
     fullest = data.draw(st.none() | st.integers(1, 5))
     request = Request(Controls(instruments=playing), last - first, all_play=bool(instruments), fullest=fullest, gap=gap)
@@ -253,23 +257,45 @@ def test_a_gap_is_filled_with_what_was_asked_for_and_nothing_else(grid: GridScor
 @pytest.mark.parametrize("seed", range(60))
 def test_the_last_one_to_enter_a_short_gap_still_can(seed: int):
     meters = np.full(2, v.meter_index("1/32"))
-    gap = Gap(GridScore(meters, np.zeros(2, int), np.zeros((0, 5), int)), 0, 2, (0, 1, 2))
+    gap = Gap(GridScore(meters, np.zeros(2, int), np.zeros((0, 5), int)), 0, 2, None, (0, 1, 2))
     request = Request(Controls(instruments=(0, 1, 2)), 2, gap=gap)
     assert collect(write(request, seed, haste=0.2).events).instruments == (0, 1, 2)
 
 
 def test_what_is_read_before_a_gap_is_as_in_training():
     grid = collect(write(Request(Controls(instruments=(0, 19)), 6), 1).events)
-    piano = grid.notes[:, INSTRUMENT] == 0
-    left = GridScore(grid.meters, grid.tempos, grid.notes[~piano])
+    onset, instrument = grid.notes[:, ONSET], grid.notes[:, INSTRUMENT]
+    in_gap = (onset >= grid.bar_ticks[2]) & (onset < grid.bar_ticks[5])
+    around = GridScore(grid.meters, grid.tempos, grid.notes[~in_gap])
     header, place = Controls(instruments=(0, 19)), Place(2, 30)
-    guide = MuseGuide(Request(header, 3, gap=Gap(left, 2, 5, (0,), place)), 4096)
-    drawn = sequence(header.tokens(), without(left, 2, 5, (0,), place))
+    left = GridScore(grid.meters, grid.tempos, grid.notes[instrument != 0])
+    guide = MuseGuide(Request(header, 3, gap=Gap(around, 2, 5, left.bars(2, 5), (0,), place)), 4096)
+    drawn = sequence(header.tokens(), without(grid, 2, 5, place))
     prompt = guide.prompt()
     assert (drawn.rows[: len(prompt)] == prompt).all()
-    for token, row in zip(drawn.tokens[len(prompt) :].tolist()[:3], drawn.rows[len(prompt) :], strict=False):
+    written = drawn.tokens[len(prompt) : -1].tolist()
+    for token, row in zip(written, drawn.rows[len(prompt) :], strict=False):
         assert guide.allowed()[token]
         assert (guide.push(token) == row).all()
+    missing = (instrument == 0) & in_gap
+    assert (collect(guide.events).notes == grid.notes[missing] - [grid.bar_ticks[2], 0, 0, 0, 0]).all()
+
+
+def test_what_stands_beside_a_gap_is_written_where_it_stands_and_as_it_is():
+    meters, tempos = np.full(3, v.METER_INDEX[4, 4]), np.full(3, 20)
+    around = GridScore(meters, tempos, np.zeros((0, 5), int))
+    beside = GridScore(meters, tempos, np.array([(0, 19, 60, 200, 3), (24, 0, 64, 24, 7), (250, 37, 70, 30, 5)]))
+    for seed in range(40):
+        guide = MuseGuide(Request(Controls(instruments=(0, 19, 37)), 3, gap=Gap(around, 0, 3, beside, (0,))), 4096)
+        rng = np.random.default_rng(seed)
+        tokens, goes_on = [], True
+        while goes_on:
+            tokens.append(int(rng.choice(np.flatnonzero(guide.allowed()))))
+            goes_on = guide.push(tokens[-1]) is not None
+        everything, new = decode(tokens[:-1]), collect(guide.events)
+        both = np.concatenate([new.notes, beside.notes])
+        assert GridScore(meters, tempos, both) == everything and set(new.instruments) == {0}
+        assert (encode(everything).tokens == tokens[:-1]).all()
 
 
 def test_a_gap_of_another_length_than_asked_for_is_refused():
