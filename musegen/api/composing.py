@@ -31,7 +31,7 @@ from musegen.music.tokenizer import Bar, Controls
 if TYPE_CHECKING:
     from musegen.music.copies import Fingerprints
     from musegen.music.generate import Generation
-    from musegen.music.grammar import Request
+    from musegen.music.requests import Request
 
 OnBar = Callable[[int, int], None]
 """Called with the row of a piece and how many of its new bars are finished."""
@@ -164,7 +164,7 @@ def continue_score(
         tail,
         velocity_levels,
     )
-    from musegen.music.grammar import Request
+    from musegen.music.requests import Request
 
     asked = (composer, instruments, bars, key, tempo, meter, density, seed, temperature, top_p, guidance, n, model)
     order = Order(*asked, candidates, rank)

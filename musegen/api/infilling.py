@@ -19,8 +19,8 @@ from musegen.midi.score import Score
 from musegen.music.voices import voice_tracks
 
 if TYPE_CHECKING:
-    from musegen.music.grammar import Request
     from musegen.music.grid import GridScore
+    from musegen.music.requests import Request
 
 OnProgress = Callable[[int, int], None]
 """Called with how many bars or passes are done, and how many there are."""

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from musegen.music.corpus import Corpus
-    from musegen.music.grammar import Request
     from musegen.music.grid import GridScore
     from musegen.music.ngram import NGram
     from musegen.music.reference import Reference
+    from musegen.music.requests import Request
 
 PathLike = str | os.PathLike[str]
 OnProgress = Callable[[str, int, int], None]

@@ -18,7 +18,7 @@ from musegen.music.tokenizer import Controls
 
 if TYPE_CHECKING:
     from musegen.core.sampling import Sampling
-    from musegen.music.grammar import Request
+    from musegen.music.requests import Request
 
 DEFAULT_TEMPERATURE = 1.0
 DEFAULT_TOP_P = 0.98
@@ -157,7 +157,7 @@ def _setting(order: Order) -> dict[str, Any]:
 
 def new_piece(order: Order, all_play: bool) -> "Request":
     """Returns the request for a piece from nothing; `all_play` as in `Request`."""
-    from musegen.music.grammar import Request
+    from musegen.music.requests import Request
 
     kept = {"keep_meter": True, "keep_tempo": True, "opening": opening_of(order)}
     return Request(completed_by_style(order), order.bars, all_play=all_play, **kept)

@@ -120,7 +120,7 @@ class Piece:
 
     def __iter__(self) -> Iterator[GridScore]:
         """Yields bars without end."""
-        from musegen.music.grammar import Request
+        from musegen.music.requests import Request
 
         segment = 0
         while True:

@@ -17,8 +17,9 @@ from musegen.music import vocabulary as v
 from musegen.music.compiled import PRECISIONS, CompiledEngine, Precision, can_compile
 from musegen.music.corpus import Corpus
 from musegen.music.features import Place, features
-from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grammar import MuseGuide
 from musegen.music.muse import Muse
+from musegen.music.requests import Request
 from musegen.music.tokenizer import Controls
 
 _PIECES = 8

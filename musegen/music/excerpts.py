@@ -24,11 +24,12 @@ from musegen.midi.instruments import DRUMS
 from musegen.music import vocabulary as v
 from musegen.music.corpus import Corpus
 from musegen.music.features import Place
-from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grammar import MuseGuide
 from musegen.music.grid import DRUM_TICKS, DURATION, INSTRUMENT, ONSET, PITCH, GridScore
 from musegen.music.judging import write
 from musegen.music.muse import Muse, MuseConfig
 from musegen.music.reference import N_BARS, windows
+from musegen.music.requests import Request
 from musegen.music.sequences import sequence
 from musegen.music.tasks import build_muse, muse_checkpoint
 from musegen.music.tokenizer import Controls, encode

@@ -30,11 +30,12 @@ from musegen.music import vocabulary as v
 from musegen.music.continuation import on_grid
 from musegen.music.corpus import Corpus
 from musegen.music.generate import Generation
-from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grammar import MuseGuide
 from musegen.music.grid import INSTRUMENT, ONSET, PITCH, GridScore
 from musegen.music.inpainting import Inpainting, Missing, inpainted, prepared, request_for
 from musegen.music.muse import Muse
 from musegen.music.reference import windows
+from musegen.music.requests import Request
 from musegen.music.tokenizer import encode
 
 ALL, ONE = "4 bars", "an instrument in 4 bars"

@@ -11,9 +11,10 @@ from musegen.core.guidance import GuidedEngine
 from musegen.core.sampling import Sampling
 from musegen.music import vocabulary as v
 from musegen.music.engines import engine_for
-from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grammar import MuseGuide
 from musegen.music.grid import GridScore
 from musegen.music.muse import Muse
+from musegen.music.requests import Request
 from musegen.music.tokenizer import Bar, GridNote, collect
 
 

@@ -12,8 +12,8 @@ from musegen.midi.units import bar_starts_ticks
 from musegen.music import vocabulary as v
 from musegen.music.continuation import CUT_TICKS, in_ticks, on_grid, untangled, velocity_levels
 from musegen.music.features import Place
-from musegen.music.grammar import Gap, Request
 from musegen.music.grid import DURATION, INSTRUMENT, ONSET, GridScore, quantise, short_meters
+from musegen.music.requests import Gap, Request
 from musegen.music.sequences import controls_of
 from musegen.music.tokenizer import encode
 from musegen.music.voices import bar_lines

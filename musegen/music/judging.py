@@ -11,12 +11,13 @@ from musegen.music import vocabulary as v
 from musegen.music.composer_classifier import confusion, mean_recall
 from musegen.music.copies import Fingerprints
 from musegen.music.generate import Generation
-from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grammar import MuseGuide
 from musegen.music.grid import GridScore
 from musegen.music.likeness import QUANTITIES, counts, likeness
 from musegen.music.muse import Muse
 from musegen.music.ngram import NGram
 from musegen.music.reference import OnProgress, Reference, Sample
+from musegen.music.requests import Request
 from musegen.music.sequences import controls_of
 from musegen.music.tokenizer import Bar, collect, encode
 

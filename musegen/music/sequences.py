@@ -33,7 +33,7 @@ class SequenceConfig:
     """How training sequences are made.
 
     Args:
-        infill: share of sequences that ask for a missing span or instrument.
+        infill: share of sequences that ask for bars that are missing.
         drop_control: chance that each control is left out, so that the model also works without it.
         drop_place: chance that position and countdown are unknown.
         transpose: semitones up or down at most.

@@ -18,8 +18,9 @@ from musegen.music import vocabulary as v
 from musegen.music.compiled import PRECISIONS, CompiledEngine, can_compile
 from musegen.music.engines import NumpyEngine, engine_for
 from musegen.music.features import FEATURES
-from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grammar import MuseGuide
 from musegen.music.muse import Muse, MuseConfig, MuseEngine
+from musegen.music.requests import Request
 from musegen.music.tasks import build_muse
 from musegen.music.tokenizer import Controls
 

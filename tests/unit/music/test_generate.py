@@ -6,8 +6,9 @@ import torch
 from musegen.core.sampling import Sampling
 from musegen.music import vocabulary as v
 from musegen.music.generate import Generation, _engine
-from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grammar import MuseGuide
 from musegen.music.muse import Muse, MuseConfig
+from musegen.music.requests import Request
 from musegen.music.tasks import build_muse
 from musegen.music.tokenizer import Controls
 

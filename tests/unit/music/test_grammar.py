@@ -9,8 +9,9 @@ from musegen.errors import InputError
 from musegen.midi.instruments import DRUMS, INSTRUMENTS
 from musegen.music import vocabulary as v
 from musegen.music.features import FEATURES, Place, features
-from musegen.music.grammar import Gap, MuseGuide, Request
+from musegen.music.grammar import MuseGuide
 from musegen.music.grid import DURATION, INSTRUMENT, ONSET, PITCH, VELOCITY, GridScore
+from musegen.music.requests import Gap, Request
 from musegen.music.sequences import sequence, without
 from musegen.music.tokenizer import Controls, collect, decode, encode
 
@@ -252,6 +253,27 @@ def test_a_gap_is_filled_with_what_was_asked_for_and_nothing_else(grid: GridScor
     for onset, instrument, pitch, duration, _ in grid.notes[grid.notes[:, ONSET] < start].tolist():
         same = made.notes[(made.notes[:, INSTRUMENT] == instrument) & (made.notes[:, PITCH] == pitch)]
         assert instrument == DRUMS or (same[:, ONSET] >= onset + duration - start).all()
+
+
+def test_beside_what_stands_a_note_is_as_likely_as_the_model_has_it():
+    meters, tempos = np.full(2, v.METER_INDEX[4, 4]), np.full(2, 20)
+    around = GridScore(meters, tempos, np.zeros((0, 5), int))
+    beside = GridScore(meters, tempos, np.array([(0, 19, 60, 96, 3), (48, 3, 64, 24, 7), (150, 3, 70, 30, 5)]))
+    guide = MuseGuide(Request(Controls(instruments=(3, 19)), 2, gap=Gap(around, 0, 2, beside, (10,))), 4096)
+    rng, n_weighed, goes_on = np.random.default_rng(1), 0, True
+    while goes_on:
+        logits = rng.normal(0, 3, v.N_TOKENS)
+        allowed, weighed = guide.allowed(), guide.weigh(logits)
+        told, drawn = (np.exp(each - np.logaddexp.reduce(each)) for each in (logits, weighed))
+        written = np.flatnonzero(allowed[v.NOTE.slice]) + v.NOTE.first
+        written = written[(written - v.NOTE.first) // v.N_PITCHES == 10]
+        if weighed is not logits:
+            n_weighed += len(written) > 0
+            assert drawn[written] == pytest.approx(told[written], rel=1e-6)
+            assert drawn[allowed].sum() == pytest.approx(1)
+        chosen = np.where(allowed, drawn, 0)
+        goes_on = guide.push(int(rng.choice(v.N_TOKENS, p=chosen / chosen.sum()))) is not None
+    assert n_weighed > 5
 
 
 @pytest.mark.parametrize("seed", range(60))

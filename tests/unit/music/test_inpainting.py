@@ -15,9 +15,10 @@ from musegen.midi.score import Meters, Notes, Score, Track
 from musegen.music import inpainting
 from musegen.music import vocabulary as v
 from musegen.music.continuation import on_grid
-from musegen.music.grammar import MuseGuide, Request
+from musegen.music.grammar import MuseGuide
 from musegen.music.grid import GridScore
 from musegen.music.inpainting import Inpainting, Missing, _class, in_named_meters, inpainted, prepared, with_bar_lines
+from musegen.music.requests import Request
 from musegen.music.tokenizer import collect
 
 CONTEXT = 512

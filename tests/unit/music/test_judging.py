@@ -16,13 +16,13 @@ from musegen.midi.score import Meters, Notes, Score, Tempos, Track
 from musegen.music import vocabulary as v
 from musegen.music.copies import Fingerprints
 from musegen.music.corpus import Corpus, prepare_corpus
-from musegen.music.grammar import Request
 from musegen.music.grid import GridScore, quantise
 from musegen.music.judging import missing, spread, wishes_kept, write, write_ngram
 from musegen.music.likeness import QUANTITIES
 from musegen.music.metrics import fit_baseline
 from musegen.music.muse import MuseConfig
 from musegen.music.reference import N_BARS, N_DRAWS, Reference, build, grid_of, known_moves, windows
+from musegen.music.requests import Request
 from musegen.music.tasks import build_muse
 from musegen.music.tokenizer import Controls
 

@@ -17,11 +17,11 @@ from musegen.music import vocabulary as v
 from musegen.music.corpus import Corpus, prepare_corpus
 from musegen.music.critic import Critic, CriticConfig
 from musegen.music.generate import Generation
-from musegen.music.grammar import Request
 from musegen.music.likeness import QUANTITIES
 from musegen.music.muse import MuseConfig
 from musegen.music.rank_metrics import Candidates, Real, evaluate, write_candidates
 from musegen.music.ranking import best_first, likelihoods, load_critic, verdicts
+from musegen.music.requests import Request
 from musegen.music.tasks import build_muse
 from musegen.music.tokenizer import Controls
 
